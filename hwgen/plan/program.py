@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Program: what every machine executes. Format version 1; docs/program-format.md explains it field by field.
+
+``program.bin`` is one 128-byte header and then 128-byte instructions, little endian. ``weights.bin`` is a sequence of
+blobs of 128-byte *ring rows*; a LOAD_WEIGHTS instruction copies one blob into the weight ring. The field tables below
+are the only definition: encoder, decoder, the reference and a test of the C++ header all use them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen.errors import InternalError
+
+MAGIC = 0x4E475748  # "HWGN"
+VERSION = 1
+INSTRUCTION_BYTES = 128
+ROW_BYTES = 128
+"""One row of the weight ring."""
+WORD_BYTES = 16
+"""One pad word: 16 channels of one pixel; also one beat of an AXI port."""
+LANES = 16
+"""Channels in a pad word."""
+BANKS = 16
+"""Banks of a pad: pixel p of a plane lies in bank p % 16."""
+WEIGHT_PORTS = 4
+
+
+class Opcode(IntEnum):
+    """One opcode per engine function."""
+
+    LOAD_WEIGHTS = 1
+    LOAD_INPUT = 2
+    CONV = 3
+    DEPTHWISE = 4
+    ELTWISE = 5
+    ATTENTION = 6
+    POOL = 7
+    LINEAR = 8
+    LAYER_NORM = 9
+    STORE = 10
+
+
+class Flag(IntFlag):
+    """Bits of the ``flags`` field."""
+
+    PACKED = 1
+    """Two weights share a DSP; clear where a weight is -128 (then the array visits each weight tile twice)."""
+    TABLE = 2
+    """A table follows the requantization: 256 entries, or 4,096 with WIDE."""
+    WIDE = 4
+    """Requantize to 12 bits; a 4,096-entry table follows (TABLE is set too)."""
+    ADD = 8
+    """Residual add with operand r, after the table (Eltwise: before the table)."""
+    IMAGE = 16
+    """LOAD_INPUT: bytes are uint8 and go through per-channel tables."""
+    QUANTIZED = 32
+    """ATTENTION: every edge is quantized."""
+
+
+HEADER = np.dtype(
+    [
+        ("magic", "<u4"),
+        ("version", "<u4"),
+        ("instructions", "<u4"),
+        ("weight_bytes", "<u4"),
+        ("input_words", "<u4"),  # 16-byte words of one frame in the input buffer
+        ("output_words", "<u4"),  # ... in the output buffer
+        ("trace_words", "<u4"),  # ... in the trace buffer
+        ("config_hash", "<u4"),  # CRC-32 of the machine configuration this Program was planned for
+        ("reserved", "<u4", 24),
+    ]
+)
+
+INSTRUCTION = np.dtype(
+    [
+        ("opcode", "u1"),
+        ("flags", "u1"),
+        ("kernel", "<u2"),  # index of the kernel in manifest.json, for traces and errors
+        # pads of the operands
+        ("x_pad", "u1"),
+        ("r_pad", "u1"),
+        ("y_pad", "u1"),
+        ("mode", "u1"),  # CONV: log2 of the pixels TP; output sub-tiles are blocks / TP
+        # operand x: first word row in the pad, word rows of one channel group, pixels a row, rows kept, channel groups
+        ("x_base", "<u2"),
+        ("x_plane", "<u2"),
+        ("x_width", "<u2"),
+        ("x_ring", "<u2"),
+        ("x_groups", "<u2"),
+        # operand r (residual): same width as y
+        ("r_base", "<u2"),
+        ("r_plane", "<u2"),
+        ("r_ring", "<u2"),
+        # operand y
+        ("y_base", "<u2"),
+        ("y_plane", "<u2"),
+        ("y_width", "<u2"),
+        ("y_ring", "<u2"),
+        ("y_groups", "<u2"),  # channel groups this instruction writes
+        ("y_group0", "<u2"),  # the first of them
+        ("y_row0", "<u2"),  # first output row
+        ("y_rows", "<u2"),  # output rows
+        ("y_cols", "<u2"),  # output columns of each row (flattened 1x1: all pixels of the tile, y_rows = 1)
+        ("x_cols", "<u2"),  # input columns that exist (flattened: as y_cols)
+        ("x_height", "<u2"),  # input rows that exist
+        ("x_slot", "<u2"),  # ring slot of input row x_first
+        ("x_first", "<u2"),  # first input row that exists for this tile: max(y_row0 * stride_h - pad_top, 0)
+        ("y_slot", "<u2"),  # ring slot of row y_row0
+        ("r_slot", "<u2"),  # ring slot of row y_row0 in r
+        # window
+        ("kernel_h", "u1"),
+        ("kernel_w", "u1"),
+        ("stride_h", "u1"),
+        ("stride_w", "u1"),
+        ("pad_top", "u1"),
+        ("pad_left", "u1"),
+        ("x_zero", "i1"),
+        ("y_zero", "i1"),  # zero point of the requantization
+        # weight ring and DDR
+        ("w_row", "<u2"),  # ring row of this instruction's blob (LOAD_WEIGHTS: destination)
+        ("t_row", "<u2"),  # ring row of its table
+        ("w_rows", "<u2"),  # LOAD_WEIGHTS: rows to copy
+        ("ci_groups", "<u2"),  # CONV, LINEAR: input groups that one output group sums over
+        ("og_per_group", "<u2"),  # CONV: output groups that share their input groups; 0: dense
+        ("add_shift", "u1"),
+        ("add_zero", "i1"),
+        ("channels", "<u2"),  # LOAD_INPUT: channels of the image; LAYER_NORM: N
+        ("ddr", "<u4"),  # LOAD_WEIGHTS: byte offset / 128; LOAD_INPUT, STORE: word offset in the frame
+        ("add_ma", "<u4"),
+        ("add_mb", "<u4"),
+        ("add_constant", "<i4"),
+        ("trace", "<u4"),  # word offset of y in the frame's trace buffer; layout [group][row][column]
+        ("y_height", "<u2"),  # rows of the whole tensor y, for the trace layout
+        ("block", "u1"),  # LOAD_INPUT: 2 = space to depth
+        ("reserved", "u1"),
+        ("spare", "<u4", 7),
+    ]
+)
+
+if INSTRUCTION.itemsize != INSTRUCTION_BYTES or HEADER.itemsize != INSTRUCTION_BYTES:
+    raise InternalError(f"instruction is {INSTRUCTION.itemsize} bytes, header {HEADER.itemsize}, expected 128")
+
+
+def instruction(opcode: Opcode, **fields: Any) -> np.void:
+    """One instruction record; raises InternalError for a value that does not fit its field."""
+    record = np.zeros((), INSTRUCTION)
+    record["opcode"] = int(opcode)
+    for name, value in fields.items():
+        info = np.iinfo(INSTRUCTION[name].base)
+        if not info.min <= int(value) <= info.max:
+            raise InternalError(f"{opcode.name}.{name} = {value} does not fit {INSTRUCTION[name]}")
+        record[name] = int(value)
+    return record[()]
+
+
+@dataclass(frozen=True)
+class Config:
+    """The machine's parameters; together with the Program all that a backend needs. Rendered as ``config.hpp``."""
+
+    blocks: int = 16
+    """Array blocks of 16 output channels x 16 input channels x 1 pixel (128 DSP each); a power of two."""
+    acc_groups: int = 32
+    """Pixel groups of partial sums the array keeps."""
+    pads: int = 8
+    pad_depth: int = 1024
+    """Word rows of a pad; a pad is 16 banks x pad_depth x 128 bit."""
+    ring_rows: int = 4096
+    """128-byte rows of the weight ring."""
+    line_words: int = 512
+    """DW engine: words of one line-buffer row (input width rounded up to a step of 4 x stride)."""
+    kernel_max: int = 7
+    """Largest window side of the array; the DW engine takes up to 5."""
+    mlp_channels: int = 4096
+    """Longest vector of the MLP engine."""
+    head_dim: int = 16
+    """Largest head of the linear-attention engine: 16 or 32."""
+    image_row_bytes: int = 1024
+    """Longest row of the input image in bytes, rounded up to 16."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """Header, instructions, weights and the machine they are for."""
+
+    config: Config
+    header: npt.NDArray[Any]
+    instructions: npt.NDArray[Any]
+    weights: bytes
+
+    def to_bytes(self) -> bytes:
+        """``program.bin``."""
+        return self.header.tobytes() + self.instructions.tobytes()
+
+
+def program_from_bytes(program: bytes, weights: bytes, config: Config) -> Program:
+    """Decode ``program.bin``; raises InternalError where magic, version or length are wrong."""
+    header = np.frombuffer(program[:INSTRUCTION_BYTES], HEADER)
+    if len(header) != 1 or int(header[0]["magic"]) != MAGIC or int(header[0]["version"]) != VERSION:
+        raise InternalError("program.bin is not a hwgen Program of this version")
+    body = program[INSTRUCTION_BYTES:]
+    if len(body) != int(header[0]["instructions"]) * INSTRUCTION_BYTES:
+        raise InternalError("program.bin is truncated")
+    return Program(config, header[0], np.frombuffer(body, INSTRUCTION), weights)
