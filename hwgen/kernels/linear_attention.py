@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The linear-attention kernel: relu(Q) (relu(K)^T V) / normalizer on integers, in both modes."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen import numerics as nx
+from hwgen.ir import Attention
+
+Codes = npt.NDArray[np.int8]
+
+
+def heads(x: Codes, op: Attention, offset: int) -> Codes:
+    """Q, K or V of all heads of one tensor: (3*d*h, H, W) -> (h, d, P)."""
+    stacked = x.reshape(-1, 3 * op.head_dim, x.shape[1] * x.shape[2])
+    return stacked[:, offset : offset + op.head_dim]
+
+
+def _matmul(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Integer product through float64 BLAS; exact because the planner proves every sum below 2^53."""
+    product: npt.NDArray[np.float64] = a.astype(np.float64) @ b.astype(np.float64)
+    return product.astype(np.int64)
+
+
+def attend(x: Codes, op: Attention, zero_point: int) -> Codes:
+    """One tensor (3*d*h, H, W) -> (d*h, H, W)."""
+    q, k, v = (heads(x, op, o) for o in (op.q_offset, op.k_offset, op.v_offset))
+    out = _quantized(q, k, v, op) if op.quantized else _fused(q, k, v, op, zero_point)
+    return out.reshape(-1, *x.shape[1:])
+
+
+def _fused(q: Codes, k: Codes, v: Codes, op: Attention, zero_point: int) -> Codes:
+    """Exact up to the one rounding division."""
+    relu_q = np.maximum(q.astype(np.int64) - zero_point, 0)
+    relu_k = np.maximum(k.astype(np.int64) - zero_point, 0)
+    values = v.astype(np.int64) - zero_point
+    kv = _matmul(values, relu_k.transpose(0, 2, 1))  # (h, d_v, d_k)
+    numerator = _matmul(kv, relu_q)  # (h, d_v, P)
+    normalizer = _matmul(relu_k.sum(axis=2)[:, None, :], relu_q)  # (h, 1, P)
+    denominator = normalizer * op.divide.multiplier + op.divide.epsilon
+    quotient = nx.divide_round(numerator << op.divide.shift, np.maximum(denominator, 1))
+    quotient = np.where(denominator == 0, 0, quotient)
+    return nx.saturate(quotient + op.divide.zero_point)
+
+
+def _quantized(q: Codes, k: Codes, v: Codes, op: Attention) -> Codes:
+    """Every edge an int8 code, as a quantizer writes it that knows nothing of attention."""
+    spec = op.quantized
+    assert spec is not None
+    q_units = nx.lookup(spec.q_table, q).astype(np.int64) - spec.q_zero
+    k_units = nx.lookup(spec.k_table, k).astype(np.int64) - spec.k_zero
+    v_codes = nx.lookup(spec.v_table, v)
+    ones = np.full((v_codes.shape[0], 1, v_codes.shape[2]), spec.ones, np.int8)
+    v_units = np.concatenate([v_codes, ones], axis=1).astype(np.int64) - spec.v_zero
+    kv = nx.requantize(_matmul(v_units, k_units.transpose(0, 2, 1)), *spec.requant_kv)  # (h, d + 1, d)
+    kv_units = kv.astype(np.int64) - spec.requant_kv[2]
+    n = nx.requantize(_matmul(kv_units, q_units), *spec.requant_n)  # (h, d + 1, P)
+    numerator = n[:, :-1].astype(np.int64) - spec.requant_n[2]
+    denominator = nx.lookup(spec.d_table, n[:, -1:]).astype(np.int64) - spec.d_zero
+    sign = np.where(denominator < 0, -1, 1)
+    scaled = np.maximum(np.abs(denominator) * op.divide.multiplier, 1)
+    quotient = nx.divide_round((numerator * sign) << op.divide.shift, scaled) + op.divide.zero_point
+    by_zero = np.where(numerator > 0, 127, -128)
+    return nx.saturate(np.where(denominator == 0, by_zero, quotient))
