@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ONNX file -> Graph of integer operators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hwgen.errors import ModelError, Problem
+from hwgen.frontend.coverage import Coverage, cover, macs, parameter_count
+from hwgen.frontend.lower import Lowering
+from hwgen.frontend.onnx_file import OnnxGraph, read
+from hwgen.frontend.values import Poison, Unsupported
+from hwgen.ir import Graph, Input, Op, Tensor, reads
+
+
+@dataclass(frozen=True)
+class Frontend:
+    """What the frontend made of a file: the graph where all of it is mapped, else the problems."""
+
+    onnx: OnnxGraph
+    graph: Graph | None
+    ops: tuple[Op, ...]
+    tensors: dict[str, Tensor]
+    problems: tuple[Problem, ...]
+
+    def coverage(self, kernels: Graph | None = None) -> Coverage:
+        """Node by node: which kernel it went to, or why not. ``kernels``: the graph after the passes, if there is one."""
+        ops, tensors = (kernels.ops, kernels.tensors) if kernels else (self.ops, self.tensors)
+        total = sum(macs(op, self.tensors) for op in self.ops)
+        parameters = sum(parameter_count(op) for op in self.ops)
+        return cover(self.onnx, ops, tensors, self.problems, total, parameters)
+
+    def require(self) -> Graph:
+        """The graph; raises ModelError with every problem where the model is not mapped completely."""
+        if self.graph is None:
+            count = len(self.problems)
+            raise ModelError(f"the model cannot be mapped; {count} problem{'s' * (count != 1)}:", self.problems)
+        return self.graph
+
+
+def load(path: Path) -> Frontend:
+    """Read and lower an ONNX file. Raises ModelError where it cannot even be read."""
+    onnx = read(path)
+    low = Lowering(onnx)
+    low.run()
+    problems = list(low.problems)
+    graph = None
+    value = low.values.get(onnx.output)
+    if not isinstance(value, Poison):
+        try:
+            output = low.materialize(value) if value is not None else None
+        except Unsupported as problem:
+            problems.append(Problem(onnx.output, "output", problem.reason, problem.hint))
+            output = None
+        if output is not None and not problems:
+            graph = _graph(low, onnx, output)
+    return Frontend(onnx, graph, tuple(low.ops), dict(low.tensors), tuple(problems))
+
+
+def _graph(low: Lowering, onnx: OnnxGraph, output: Tensor) -> Graph:
+    live: set[str] = {output.name}
+    kept: list[Op] = []
+    for op in reversed(low.ops):
+        if op.y in live or isinstance(op, Input):
+            kept.append(op)
+            live.update(reads(op))
+    ops = tuple(reversed(kept))
+    first = low.tensors[ops[0].y]
+    graph = Graph(onnx.name, low.tensors, ops, output.name, 0, first.quant, first.onnx, onnx.output)
+    return graph.with_ops(ops)
