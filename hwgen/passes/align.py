@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Give every grouped convolution a form that an engine has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen.ir import Conv, Graph, Op
+
+LANES = 16
+DEPTHWISE_WINDOW_MAX = 5
+
+
+def _block_diagonal(weight: npt.NDArray[np.int8], groups: int, merge: int) -> npt.NDArray[np.int8]:
+    """Merge ``merge`` neighbouring groups into one, with zeros between them."""
+    outputs, inputs, kh, kw = weight.shape
+    per_group = outputs // groups
+    wide = np.zeros((groups // merge, merge, per_group, merge, inputs, kh, kw), np.int8)
+    parts = weight.reshape(groups // merge, merge, per_group, inputs, kh, kw)
+    for m in range(merge):
+        wide[:, m, :, m] = parts[:, m]
+    return wide.reshape(outputs, merge * inputs, kh, kw)
+
+
+def _merge(op: Conv) -> int:
+    """How many groups to merge so that a group's inputs and outputs are whole channel groups; all of them if none fit."""
+    outputs, inputs = len(op.weight) // op.groups, op.weight.shape[1]
+    for merge in range(1, op.groups):
+        if op.groups % merge == 0 and merge * inputs % LANES == 0 and merge * outputs % LANES == 0:
+            return merge
+    return op.groups
+
+
+def align_groups(graph: Graph) -> Graph:
+    """Depthwise convolutions go to their engine; other groups are merged (zeros added) to multiples of 16 channels.
+
+    The results do not change: the added weights are zero.
+    """
+    ops: list[Op] = []
+    for op in graph.ops:
+        if isinstance(op, Conv) and op.groups > 1:
+            small = max(op.weight.shape[2:]) <= DEPTHWISE_WINDOW_MAX and max(op.stride) <= 2
+            if not (op.depthwise and small and op.add is None):
+                merge = _merge(op)
+                if merge > 1:
+                    weight = _block_diagonal(op.weight, op.groups, merge)
+                    op = replace(op, weight=weight, groups=op.groups // merge)
+        ops.append(op)
+    return graph.with_ops(tuple(ops))
