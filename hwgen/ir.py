@@ -163,6 +163,10 @@ class QuantizedAttention:
     """multiplier, shift, zero point"""
     requant_n: tuple[int, int, int]
     d_zero: int
+    kv_onnx: str = ""
+    """Name of the QuantizeLinear output that holds K^T V's codes."""
+    n_onnx: str = ""
+    """The same for numerators and normalizer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,10 +245,11 @@ class Graph:
     tensors: dict[str, Tensor]
     ops: tuple[Op, ...]
     output: str
-    parameters: int = 0
     input_quant: Quant = field(default_factory=lambda: Quant(1.0, 0))
-    input_onnx: str = ""
     output_onnx: str = ""
+    """Name of the model's float output; ``tensors[output]`` holds its codes."""
+    concats: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """ONNX edges that are the concatenation of several tensors (a Concat costs nothing, so it is no operator)."""
 
     @property
     def input(self) -> Input:

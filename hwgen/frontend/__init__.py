@@ -67,5 +67,5 @@ def _graph(low: Lowering, onnx: OnnxGraph, output: Tensor) -> Graph:
             live.update(reads(op))
     ops = tuple(reversed(kept))
     first = low.tensors[ops[0].y]
-    graph = Graph(onnx.name, low.tensors, ops, output.name, 0, first.quant, first.onnx, onnx.output)
+    graph = Graph(onnx.name, low.tensors, ops, output.name, first.quant, onnx.output, dict(low.concats))
     return graph.with_ops(ops)

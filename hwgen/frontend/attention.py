@@ -246,6 +246,8 @@ def _quantized(o: Operands, source: Quant, quant: Quant, dim: int, pixels: int) 
         (*nx.quantize_multiplier(qk.scale * qv.scale / kv.scale), kv.zero_point),
         (*nx.quantize_multiplier(qq.scale * kv.scale / n.scale), n.zero_point),
         qd.zero_point,
+        o.inner.name,
+        o.product.name,
     )
     multiplier, shift = nx.quantize_multiplier(qd.scale * quant.scale / n.scale)
     return Divide(multiplier, shift, 0, quant.zero_point), spec

@@ -51,6 +51,7 @@ class Lowering:
     tensors: dict[str, Tensor] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    concats: dict[str, tuple[str, ...]] = field(default_factory=dict)
     materialized: dict[int, str] = field(default_factory=dict)
     keep: list[Any] = field(default_factory=list)
 
@@ -206,6 +207,7 @@ def _concatenated(low: Lowering, value: Real, quant: Quant, name: str) -> Value:
             low.ops.append(Eltwise(part, source.name, out.name, table=table))
             roots.append(out)
         start += channels
+    low.concats[name] = tuple(r.tensor for r in roots if r.tensor is not None)
     real = replace(value, sources=tuple(roots), functions=(IDENTITY,) * len(roots), quant=quant)
     return Codes(name, real, quant)
 

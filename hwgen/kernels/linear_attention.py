@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen import numerics as nx
-from hwgen.ir import Attention
+from hwgen.ir import Attention, QuantizedAttention
 
 Codes = npt.NDArray[np.int8]
 
@@ -46,17 +46,35 @@ def _fused(q: Codes, k: Codes, v: Codes, op: Attention, zero_point: int) -> Code
 
 
 def _quantized(q: Codes, k: Codes, v: Codes, op: Attention) -> Codes:
-    """Every edge an int8 code, as a quantizer writes it that knows nothing of attention."""
-    spec = op.quantized
-    assert spec is not None
-    q_units = nx.lookup(spec.q_table, q).astype(np.int64) - spec.q_zero
+    kv = quantized_kv(k, v, op)
+    return quantized_quotient(quantized_product(q, kv, op), op)
+
+
+def _spec(op: Attention) -> QuantizedAttention:
+    assert op.quantized is not None
+    return op.quantized
+
+
+def quantized_kv(k: Codes, v: Codes, op: Attention) -> Codes:
+    """Codes of V^T K with the row of ones: (h, d, P) twice -> (h, d + 1, d)."""
+    spec = _spec(op)
     k_units = nx.lookup(spec.k_table, k).astype(np.int64) - spec.k_zero
     v_codes = nx.lookup(spec.v_table, v)
     ones = np.full((v_codes.shape[0], 1, v_codes.shape[2]), spec.ones, np.int8)
     v_units = np.concatenate([v_codes, ones], axis=1).astype(np.int64) - spec.v_zero
-    kv = nx.requantize(_matmul(v_units, k_units.transpose(0, 2, 1)), *spec.requant_kv)  # (h, d + 1, d)
-    kv_units = kv.astype(np.int64) - spec.requant_kv[2]
-    n = nx.requantize(_matmul(kv_units, q_units), *spec.requant_n)  # (h, d + 1, P)
+    return nx.requantize(_matmul(v_units, k_units.transpose(0, 2, 1)), *spec.requant_kv)
+
+
+def quantized_product(q: Codes, kv: Codes, op: Attention) -> Codes:
+    """Codes of numerators and, last, normalizers: (h, d, P), (h, d + 1, d) -> (h, d + 1, P)."""
+    spec = _spec(op)
+    q_units = nx.lookup(spec.q_table, q).astype(np.int64) - spec.q_zero
+    return nx.requantize(_matmul(kv.astype(np.int64) - spec.requant_kv[2], q_units), *spec.requant_n)
+
+
+def quantized_quotient(n: Codes, op: Attention) -> Codes:
+    """The division of codes: (h, d + 1, P) -> (h, d, P). n/0 is 127 for n > 0, else -128."""
+    spec = _spec(op)
     numerator = n[:, :-1].astype(np.int64) - spec.requant_n[2]
     denominator = nx.lookup(spec.d_table, n[:, -1:]).astype(np.int64) - spec.d_zero
     sign = np.where(denominator < 0, -1, 1)
