@@ -623,10 +623,10 @@ def _round(low: Lowering, value: Real, quant: Quant, name: str) -> Value:
     if root.kind in ("matmul", "div"):
         if root.kind == "div":
             return Codes(name, _attention(low, value, quant, name), quant)
-        if value.index is not None or not function.identity:
-            raise Unsupported("rearranges a product of two activations before it is quantized", attention.HINT)
+        if math.prod(value.shape) != math.prod(root.shape) or not function.identity:
+            raise Unsupported("changes a product of two activations before it is quantized", attention.HINT)
         virtual = Root(name, "matmul", root.shape, quant, None, root.record)
-        return Codes(name, Real((virtual,), (IDENTITY,), value.shape, quant=quant), quant)
+        return Codes(name, Real((virtual,), (IDENTITY,), value.shape, value.index, quant=quant), quant)
     if value.index is not None:
         raise Unsupported("is rearranged before it is quantized", "Quantize the operator's output directly")
     ratio = 1.0 / quant.scale

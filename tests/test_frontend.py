@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The frontend on hand-written QDQ models in many variants, checked against ONNX Runtime operator by operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from qdq_models import Model, save, small_vit
+
+from hwgen import frontend, passes
+from hwgen import numerics as nx
+from hwgen.backends.reference import direct, ort
+from hwgen.errors import ModelError
+from hwgen.ir import Attention, Conv, Eltwise
+
+pytest.importorskip("onnxruntime")
+
+
+def load(model: onnx.ModelProto, folder: Path) -> frontend.Frontend:
+    return frontend.load(save(model, folder / "model.onnx"))
+
+
+@pytest.mark.parametrize("form", ["fused", "every", "act"])
+@pytest.mark.parametrize("variant", range(6))
+def test_small_vit_is_mapped_and_equals_onnxruntime(tmp_path: Path, form: str, variant: int) -> None:
+    """Every node mapped; each operator within its promise; layout variants and uint8 included."""
+    unsigned = variant % 2 == 1
+    front = load(small_vit(variant, form, variant, unsigned, side=12 + variant), tmp_path)
+    assert front.problems == ()
+    graph = passes.run(front.require())
+    coverage = front.coverage(graph)
+    assert coverage.mapped == coverage.nodes == len(onnx.load(tmp_path / "model.onnx").graph.node)
+    assert coverage.kernels == {"conv": 9 - variant % 2, "linear_attention": 1, "mlp": 4}
+    x = np.random.default_rng(variant).standard_normal((3, *graph.input.image)).astype(np.float32)
+    result = ort.compare(front.require(), graph, front.onnx, x)
+    few = {n: t for n, t in result.ops.items() if t.max_step > 1 or t.share < t.promised - 0.002}
+    assert not few, "operators differ from ONNX Runtime"
+
+
+def test_comparison_detects_a_wrong_constant(tmp_path: Path) -> None:
+    """The checker fails where one multiplier is off by a few percent."""
+    front = load(small_vit(0), tmp_path)
+    graph = front.require()
+    conv = next(o for o in graph.ops if isinstance(o, Conv))
+    conv.requant.multiplier[:] = conv.requant.multiplier * 97 // 100
+    x = np.random.default_rng(0).standard_normal((1, *graph.input.image)).astype(np.float32)
+    result = ort.compare(graph, passes.run(graph), front.onnx, x)
+    assert conv.name in result.failing
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_passes_keep_every_tensor(tmp_path: Path, seed: int) -> None:
+    lowered = load(small_vit(seed, "every"), tmp_path).require()
+    kernels = passes.run(lowered)
+    rescaled = 0 if seed % 2 else 1  # the Concat's other scale needs a table behind a tensor that is read twice
+    assert sum(isinstance(o, Eltwise) for o in kernels.ops) == rescaled, "everything else pointwise is fused"
+    assert kernels.input.block == 2
+    image = np.random.default_rng(seed).integers(-128, 128, lowered.input.image).astype(np.int8)
+    before, after = direct.run(lowered, image), direct.run(kernels, image)
+    for name in set(after) - {kernels.input.y}:
+        assert np.array_equal(before[name], after[name]), name
+
+
+def test_attention_is_found_in_all_orders(tmp_path: Path) -> None:
+    found = []
+    for variant in range(6):
+        graph = load(small_vit(0, "fused", variant), tmp_path).require()
+        op = next(o for o in graph.ops if isinstance(o, Attention))
+        found.append((op.q_offset, op.k_offset, op.v_offset))
+    assert set(found) == {(0, 16, 32), (16, 0, 32), (32, 16, 0)}
+
+
+def tiny(build: Callable[[Model, str], str], shape: tuple[int, ...] = (1, 3, 8, 8), **kw: object) -> onnx.ModelProto:
+    m = Model(np.random.default_rng(0), **kw)  # type: ignore[arg-type]
+    return m.finish(build(m, m.quantize("image", 0.02, 3)), shape)
+
+
+CONVS = {
+    "grouped3": lambda m, x: m.quantize(m.conv(m.quantize(m.conv(x, 3, 24)), 24, 24, 3, groups=3)),
+    "multiplier": lambda m, x: m.quantize(m.conv(x, 3, 6, 3, groups=3)),
+    "asymmetric": lambda m, x: m.quantize(m.conv(x, 3, 5, 5, 2, pads=[0, 3, 4, 1])),
+    "wide7": lambda m, x: m.quantize(m.conv(x, 3, 4, 7)),
+    "pw_stride": lambda m, x: m.quantize(m.conv(x, 3, 20, 1, 2, pads=[0] * 4)),
+    "per_tensor": lambda m, x: m.quantize(m.conv(x, 3, 20, 3, per_tensor=True)),
+    "relu": lambda m, x: m.quantize(m.node("Relu", m.quantize(m.conv(x, 3, 8)))),
+    "folded_relu": lambda m, x: m.quantize(m.node("Relu", m.conv(x, 3, 8))),
+    "clip": lambda m, x: m.quantize(m.node("Clip", m.conv(x, 3, 8), m.const(np.float32(0)), m.const(np.float32(1.5)))),
+    "sigmoid": lambda m, x: m.quantize(m.node("Sigmoid", m.conv(x, 3, 8)), 1 / 255, -128),
+    "flatten_fc": lambda m, x: m.quantize(m.node("MatMul", m.node("Flatten", m.quantize(m.conv(x, 3, 8, 3, 2)), axis=1), m.weight((128, 9), 1)[0])),
+    "bias_add": lambda m, x: m.quantize(m.node("Add", m.conv(x, 3, 8, bias=False), m.const(np.linspace(-1, 1, 8, dtype=np.float32).reshape(8, 1, 1)))),
+    "dead_code": lambda m, x: (m.node("Relu", x), m.quantize(m.conv(x, 3, 8)))[1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONVS)
+def test_operators_equal_onnxruntime(tmp_path: Path, name: str) -> None:
+    front = load(tiny(CONVS[name]), tmp_path)
+    graph = passes.run(front.require())
+    x = np.random.default_rng(1).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    result = ort.compare(front.require(), graph, front.onnx, x)
+    assert all(t.max_step <= 1 and t.share > (0.97 if t.promised < 0.99 else 0.995) for t in result.ops.values())
+
+
+def test_fusedact_goes_through_4096_entries(tmp_path: Path) -> None:
+    graph = passes.run(load(small_vit(0, "act"), tmp_path).require())
+    stem = next(o for o in graph.ops if isinstance(o, Conv))
+    assert stem.requant.bits == 12 and stem.table is not None and len(stem.table) == 4096
+
+
+def test_dynamic_batch_becomes_one(tmp_path: Path) -> None:
+    m = Model(np.random.default_rng(0))
+    model = m.finish(m.quantize(m.conv(m.quantize("image"), 3, 8, 3)), (1, 3, 8, 8), batch="N")
+    graph = load(model, tmp_path).require()
+    assert graph.input.image == (3, 8, 8)
+
+
+@pytest.mark.parametrize("opset", [13, 15, 18, 21])
+def test_opsets(tmp_path: Path, opset: int) -> None:
+    model = tiny(CONVS["grouped3"], opset=opset)
+    assert load(model, tmp_path).problems == ()
+
+
+def test_uint8_images_by_table(tmp_path: Path) -> None:
+    """The loader's tables equal float normalization and the model's own quantizer."""
+    lowered = load(small_vit(1), tmp_path).require()
+    mean, std = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
+    graph = passes.run(lowered, mean, std)
+    pixels = np.random.default_rng(0).integers(0, 256, lowered.input.image).astype(np.uint8)
+    real = (pixels / np.float32(255) - np.float32(mean).reshape(3, 1, 1)) / np.float32(std).reshape(3, 1, 1)
+    quant = lowered.input_quant
+    codes = nx.quantize(real, quant.scale, quant.zero_point)
+    assert np.array_equal(direct.run(graph, pixels)[graph.output], direct.run(lowered, codes)[lowered.output])
+
+
+# ---------------------------------------------------------------------------------------- what is not mapped
+
+
+def problems(model: onnx.ModelProto, folder: Path) -> str:
+    with pytest.raises(ModelError) as error:
+        load(model, folder).require()
+    return str(error.value)
+
+
+def test_all_problems_at_once(tmp_path: Path) -> None:
+    def build(m: Model, x: str) -> str:
+        a = m.quantize(m.node("Softmax", m.conv(x, 3, 8), axis=1))
+        b = m.quantize(m.node("MaxPool", m.quantize(m.conv(x, 3, 8)), kernel_shape=[1, 1]))
+        return m.quantize(m.node("Add", a, b))
+
+    text = problems(tiny(build), tmp_path)
+    assert "2 problems" in text and "Softmax" in text and "MaxPool" in text and "linear attention" in text
+
+
+def test_float_model(tmp_path: Path) -> None:
+    m = Model(np.random.default_rng(0))
+    w = m.const(np.ones((4, 3, 1, 1), np.float32))
+    assert "is not quantized" in problems(m.finish(m.node("Conv", "image", w), (1, 3, 8, 8)), tmp_path)
+
+
+def test_zero_point_on_weights(tmp_path: Path) -> None:
+    def build(m: Model, x: str) -> str:
+        w = m.const(np.ones((4, 3, 1, 1), np.int8))
+        dq = m.node("DequantizeLinear", w, m.const(np.float32(0.1)), m.const(np.int8(3)))
+        return m.quantize(m.node("Conv", x, dq))
+
+    assert "zero point other than 0" in problems(tiny(build), tmp_path)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
+def test_bad_scale(tmp_path: Path, scale: float) -> None:
+    text = problems(tiny(lambda m, x: m.quantize(m.conv(x, 3, 4), scale)), tmp_path)
+    assert "scale" in text and "positive and finite" in text
+
+
+def test_accumulator_that_may_overflow(tmp_path: Path) -> None:
+    def build(m: Model, x: str) -> str:
+        y = m.quantize(m.conv(x, 3, 4000))
+        w = m.const(np.full((4, 4000, 3, 3), 127, np.int8))
+        dq = m.node("DequantizeLinear", w, m.const(np.float32(0.1)), m.const(np.int8(0)))
+        return m.quantize(m.node("Conv", y, dq, pads=[1] * 4))
+
+    assert "accumulator may reach" in problems(tiny(build), tmp_path)
+
+
+def test_attention_with_a_foreign_normalizer(tmp_path: Path) -> None:
+    """A division that is almost an attention must not be taken for one."""
+
+    def build(m: Model, x: str) -> str:
+        qkv = m.quantize(m.conv(x, 3, 96))
+        y = m.attention(qkv, 2, 16, 8)
+        add = next(n for n in m.nodes if n.op_type == "Add")
+        add.input[0] = m.node("Mul", add.input[0], m.const(np.float32(2)))
+        m.nodes.insert(m.nodes.index(add), m.nodes.pop())
+        return m.quantize(y)
+
+    assert "normalizer is changed" in problems(tiny(build), tmp_path)
+
+
+def test_head_of_eight_channels(tmp_path: Path) -> None:
+    model = tiny(lambda m, x: m.quantize(m.attention(m.quantize(m.conv(x, 3, 48)), 2, 8, 8)))
+    assert "16 or 32 channels" in problems(model, tmp_path)
+
+
+@pytest.mark.parametrize("dim", [16, 32])
+@pytest.mark.parametrize("form", ["fused", "every"])
+def test_head_sizes(tmp_path: Path, dim: int, form: str) -> None:
+    model = tiny(lambda m, x: m.quantize(m.attention(m.quantize(m.conv(x, 3, 6 * dim)), 2, dim, 8, form, 1)))
+    front = load(model, tmp_path)
+    x = np.random.default_rng(1).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    result = ort.compare(front.require(), passes.run(front.require()), front.onnx, x)
+    assert all(t.max_step <= 1 and t.share > 0.995 for t in result.ops.values())
+
+
+def _file(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def test_files_that_are_no_models(tmp_path: Path) -> None:
+    data = small_vit(0).SerializeToString()
+    cases = [
+        _file(tmp_path / "truncated.onnx", data[: len(data) // 2]),
+        _file(tmp_path / "empty.onnx", b""),
+        _file(tmp_path / "text.onnx", b"hello, this is not a protobuf at all\n" * 20),
+        tmp_path / "missing.onnx",
+        tmp_path,
+    ]
+    for path in cases:
+        with pytest.raises(ModelError):
+            frontend.load(path)
+
+
+def test_opset_9(tmp_path: Path) -> None:
+    model = small_vit(0)
+    model.opset_import[0].version = 9
+    with pytest.raises(ModelError, match="opset 9"):
+        load(model, tmp_path)
+
+
+def test_dynamic_height(tmp_path: Path) -> None:
+    model = small_vit(0)
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
+    with pytest.raises(ModelError, match="dimension 2 is dynamic"):
+        load(model, tmp_path)
+
+
+@pytest.mark.parametrize("location", ["../outside.bin", "/etc/passwd", "missing.bin", "link.bin"])
+def test_external_data(tmp_path: Path, location: str) -> None:
+    """Data beside the model is read; data elsewhere, behind a link, or missing is refused."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (tmp_path / "outside.bin").write_bytes(b"\0" * 4096)
+    (folder / "link.bin").symlink_to(tmp_path / "outside.bin")
+    model = small_vit(0)
+    onnx.save_model(model, str(folder / "m.onnx"), save_as_external_data=True, location="m.bin", size_threshold=16)
+    assert frontend.load(folder / "m.onnx").problems == ()
+    proto = onnx.load(str(folder / "m.onnx"), load_external_data=False)
+    for tensor in proto.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
+    (folder / "m.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(ModelError, match="external data"):
+        frontend.load(folder / "m.onnx")
+
+
+def test_mutated_models_never_crash(tmp_path: Path) -> None:
+    """Random bytes in a model: either it still loads, or there is one clear error."""
+    data = bytearray(small_vit(3, "every").SerializeToString())
+    rng = np.random.default_rng(7)
+    refused = 0
+    for _ in range(150):
+        mutant = bytearray(data)
+        for position in rng.integers(0, len(data), int(rng.integers(1, 12))):
+            mutant[position] = int(rng.integers(0, 256))
+        if rng.random() < 0.2:
+            start = int(rng.integers(0, len(data)))
+            del mutant[start : start + int(rng.integers(1, 200))]
+        try:
+            passes.run(frontend.load(_file(tmp_path / "mutant.onnx", bytes(mutant))).require())
+        except ModelError:
+            refused += 1
+    assert refused > 20, "the mutations do not reach the checks"
+
+
+@pytest.mark.parametrize("name", ["b1_224_ort_s8_fused", "b1_224_ort_s8", "b1_224_ort_s8_fusedact", "b0_224_ort_s8"])
+def test_real_models_are_mapped(shared_model: Callable[[str], Path], name: str) -> None:
+    front = frontend.load(shared_model(f"efficientvit_{name}.onnx"))
+    coverage = front.coverage(passes.run(front.require()))
+    assert coverage.mapped == coverage.nodes and not coverage.unsupported
+    macs, heads = ((519_214_592, 7) if "b1" in name else (100_233_216, 4))
+    assert coverage.macs == macs and coverage.kernels["linear_attention"] == heads
+
