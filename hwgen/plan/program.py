@@ -121,7 +121,7 @@ INSTRUCTION = np.dtype(
         ("pad_top", "u1"),
         ("pad_left", "u1"),
         ("x_zero", "i1"),
-        ("y_zero", "i1"),  # zero point of the requantization
+        ("reserved", "u1"),
         # weight ring and DDR
         ("w_row", "<u2"),  # ring row of this instruction's blob (LOAD_WEIGHTS: destination)
         ("t_row", "<u2"),  # ring row of its table
@@ -138,8 +138,10 @@ INSTRUCTION = np.dtype(
         ("trace", "<u4"),  # word offset of y in the frame's trace buffer; layout [group][row][column]
         ("y_height", "<u2"),  # rows of the whole tensor y, for the trace layout
         ("block", "u1"),  # LOAD_INPUT: 2 = space to depth
-        ("reserved", "u1"),
-        ("spare", "<u4", 7),
+        ("reserved1", "u1"),
+        ("y_zero", "<i2"),  # zero point of the requantization; 12-bit codes (WIDE) need the second byte
+        ("reserved2", "<u2"),
+        ("spare", "<u4", 6),
     ]
 )
 

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Program reference: random kernels against naive arithmetic, and what it must refuse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from random_programs import OPCODES, SMALL, Case, case
+
+from hwgen.backends.reference.program import execute
+from hwgen.errors import InternalError
+from hwgen.plan import layout
+from hwgen.plan.program import Config, Opcode, Program, program_from_bytes
+
+CASES = 40
+
+
+def traced(run: Case, trace: bytes) -> Any:
+    """The kernel's own output in the trace buffer."""
+    channels, height, width = run.expected.shape
+    words = layout.channel_groups(channels) * height * width
+    return layout.unpack_output(trace[run.trace * 16 : (run.trace + words) * 16], (channels, height, width))
+
+
+def compare(run: Case) -> None:
+    result = execute(run.program, run.inputs, 1)
+    found = layout.unpack_output(result.output, run.expected.shape)  # type: ignore[arg-type]
+    assert np.array_equal(found, run.expected), run.name
+    assert np.array_equal(traced(run, result.trace), run.expected), run.name
+
+
+@pytest.mark.parametrize("config", [SMALL, Config(head_dim=32)], ids=["small", "default"])
+@pytest.mark.parametrize("opcode", OPCODES, ids=lambda o: o.name)
+def test_random_kernels(opcode: Opcode, config: Config) -> None:
+    for seed in range(CASES):
+        compare(case(opcode, seed, config))
+
+
+def test_random_kernels_cover_what_is_hard() -> None:
+    """The generator really makes ring wraps, row tiles, chunks, flattened tiles and every flag."""
+    seen: set[str] = set()
+    for opcode in (Opcode.CONV, Opcode.DEPTHWISE, Opcode.ELTWISE):
+        for seed in range(CASES):
+            records = case(opcode, seed, SMALL).program.instructions
+            records = records[records["opcode"] == int(opcode)]
+            wraps = (records["y_slot"] + records["y_rows"] > records["y_ring"]) & (records["y_rows"] > 1)
+            seen |= {f"{opcode.name} wraps"} if wraps.any() else set()
+            seen |= {f"{opcode.name} tiles"} if len(np.unique(records["y_row0"])) > 1 else set()
+            seen |= {f"{opcode.name} chunks"} if len(np.unique(records["y_group0"])) > 1 else set()
+            seen |= {f"{opcode.name} flat"} if (records["y_cols"] > records["y_width"]).any() else set()
+            seen |= {f"{opcode.name} {1 << b}" for b in range(8) if (records["flags"] >> b & 1).any()}
+            seen |= {"grouped"} if records["og_per_group"].any() else set()
+    names = {f"{o} {f}" for o in ("CONV", "DEPTHWISE", "ELTWISE") for f in ("wraps", "tiles", "chunks")}
+    flags = {f"CONV {f}" for f in (1, 2, 4, 8)} | {f"DEPTHWISE {f}" for f in (2, 4)} | {"ELTWISE 2", "ELTWISE 8"}
+    assert seen >= names | flags | {"CONV flat", "ELTWISE flat", "grouped"}
+
+
+def test_frames_are_independent_and_trace_can_be_off() -> None:
+    run = case(Opcode.CONV, 3, SMALL)
+    other = np.random.default_rng(5).integers(0, 256, len(run.inputs), np.uint8).tobytes()
+    single = [execute(run.program, data, 1) for data in (run.inputs, other)]
+    assert single[0].output != single[1].output
+    steps: list[tuple[int, int]] = []
+    both = execute(run.program, np.frombuffer(run.inputs + other, np.uint8), 2, progress=lambda *s: steps.append(s))
+    assert both.output == single[0].output + single[1].output
+    assert both.trace == single[0].trace + single[1].trace
+    total = 2 * len(run.program.instructions)
+    assert steps == [(n + 1, total) for n in range(total)]
+    quiet = execute(run.program, run.inputs, 1, trace=False)
+    assert quiet.output == single[0].output and quiet.trace == b""
+
+
+def test_a_program_read_back_from_bytes_computes_the_same() -> None:
+    run = case(Opcode.LINEAR, 1, SMALL)
+    again = program_from_bytes(run.program.to_bytes(), run.program.weights, SMALL)
+    assert execute(again, run.inputs, 1) == execute(run.program, run.inputs, 1)
+
+
+def first(run: Case, opcode: Opcode) -> int:
+    return int(np.flatnonzero(run.program.instructions["opcode"] == int(opcode))[0])
+
+
+def changed(run: Case, opcode: Opcode, fields: dict[str, int]) -> Program:
+    """The case's Program with fields of the first instruction of an opcode replaced."""
+    records = run.program.instructions.copy()
+    for name, value in fields.items():
+        records[name][first(run, opcode)] = value
+    return replace(run.program, instructions=records)
+
+
+def flipped(run: Case, opcode: Opcode, lane: int) -> Program:
+    """The Program with bit 6 of one weight flipped: of output channel ``lane``, first input channel and tap."""
+    i = run.program.instructions[first(run, opcode)]
+    loads = run.program.instructions[: first(run, opcode)]
+    load = next(r for r in loads[::-1] if r["opcode"] == int(Opcode.LOAD_WEIGHTS) and r["w_row"] == i["w_row"])
+    start, size = int(load["ddr"]) * 128, int(load["w_rows"]) * 128
+    rows = layout.unstripe(run.program.weights[start : start + size], size // 128)
+    tile = SMALL.blocks >> int(i["mode"]) if opcode == Opcode.CONV else 1  # parameter rows in front of the weights
+    byte = lane if opcode == Opcode.DEPTHWISE else lane * 16
+    rows[tile + byte // 128, byte % 128] ^= 64
+    weights = run.program.weights[:start] + layout.stripe(rows) + run.program.weights[start + size :]
+    return replace(run.program, weights=weights)
+
+
+def notices(run: Case, program: Program) -> bool:
+    """Whether a changed Program gives another tensor, or is refused (accumulator range, -128 among PACKED weights)."""
+    try:
+        result = execute(program, run.inputs, 1)
+    except InternalError:
+        return True
+    return not np.array_equal(traced(run, result.trace), run.expected)
+
+
+@pytest.mark.parametrize("opcode", [Opcode.CONV, Opcode.DEPTHWISE, Opcode.LINEAR], ids=lambda o: o.name)
+def test_a_flipped_weight_bit_is_seen(opcode: Opcode) -> None:
+    """In nearly every case; a saturated channel may hide it, therefore several channels, one bit at a time."""
+    runs = [case(opcode, seed, SMALL) for seed in range(12)]
+    seen = [any(notices(r, flipped(r, opcode, c)) for c in range(min(16, len(r.expected)))) for r in runs]
+    assert sum(seen) >= 10
+
+
+def test_memory_that_nobody_wrote_is_random() -> None:
+    """Without its LOAD_INPUT or LOAD_WEIGHTS a kernel computes something else."""
+    run = case(Opcode.LINEAR, 2, SMALL)
+    for opcode in (Opcode.LOAD_INPUT, Opcode.LOAD_WEIGHTS):
+        keep = np.delete(run.program.instructions, first(run, opcode))
+        header = run.program.header.copy()
+        header["instructions"] = len(keep)
+        assert notices(run, replace(run.program, header=header, instructions=keep))
+
+
+OUTSIDE: dict[str, tuple[Opcode, Opcode, dict[str, int], str]] = {
+    "x beyond the pad": (Opcode.CONV, Opcode.CONV, {"x_base": SMALL.pad_depth}, "operand x: word row"),
+    "y beyond the pad": (Opcode.CONV, Opcode.CONV, {"y_base": SMALL.pad_depth}, "operand y: word row"),
+    "no such pad": (Opcode.CONV, Opcode.CONV, {"y_pad": SMALL.pads}, "is in pad 3 of 3"),
+    "plane too small": (Opcode.CONV, Opcode.CONV, {"x_plane": 0}, "operand x: pixel"),
+    "row not in the ring": (Opcode.CONV, Opcode.CONV, {"x_slot": 500}, "operand x: rows"),
+    "input group": (Opcode.CONV, Opcode.CONV, {"ci_groups": 9}, "ring rows|channel group"),
+    "weights beyond the ring": (Opcode.CONV, Opcode.CONV, {"w_row": SMALL.ring_rows - 1}, "ring rows"),
+    "impossible mode": (Opcode.CONV, Opcode.CONV, {"mode": 7}, "mode 7"),
+    "load beyond the ring": (Opcode.CONV, Opcode.LOAD_WEIGHTS, {"w_row": SMALL.ring_rows - 1}, "ring rows"),
+    "load beyond the weights": (Opcode.CONV, Opcode.LOAD_WEIGHTS, {"ddr": 1 << 20}, "bytes of weights"),
+    "input beyond the frame": (Opcode.CONV, Opcode.LOAD_INPUT, {"ddr": 1 << 20}, "of a frame of"),
+    "input too wide": (Opcode.CONV, Opcode.LOAD_INPUT, {"x_width": 0}, "pixels wide"),
+    "output beyond the frame": (Opcode.CONV, Opcode.STORE, {"ddr": 1 << 20}, "of an output of"),
+    "trace beyond the frame": (Opcode.CONV, Opcode.CONV, {"trace": 1 << 20}, "trace word"),
+    "empty rectangle": (Opcode.CONV, Opcode.CONV, {"y_rows": 0}, "empty rectangle"),
+    "depthwise weights": (Opcode.DEPTHWISE, Opcode.DEPTHWISE, {"w_row": SMALL.ring_rows - 1}, "ring rows"),
+    "eltwise rows": (Opcode.ELTWISE, Opcode.ELTWISE, {"x_height": 0}, "reads beyond"),
+    "head size": (Opcode.ATTENTION, Opcode.ATTENTION, {"x_groups": 1}, "heads of"),
+    "norm size": (Opcode.LAYER_NORM, Opcode.LAYER_NORM, {"channels": 1}, "groups|the blob has"),
+    "pool groups": (Opcode.POOL, Opcode.POOL, {"y_group0": 99}, "channel group"),
+    "linear pixels": (Opcode.LINEAR, Opcode.LINEAR, {"y_cols": 2}, "1 x 2 pixels"),
+    "unknown opcode": (Opcode.CONV, Opcode.CONV, {"opcode": 99}, "unknown opcode"),
+}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_what_a_machine_cannot_do_raises(name: str) -> None:
+    kind, opcode, fields, message = OUTSIDE[name]
+    run = case(kind, 3, SMALL)
+    execute(run.program, run.inputs, 1)
+    index = first(run, opcode)
+    with pytest.raises(InternalError, match=message) as caught:
+        execute(changed(run, opcode, fields), run.inputs, 1)
+    assert f"frame 0, instruction {index} (" in str(caught.value)
+
+
+def test_a_packed_weight_of_minus_128_raises() -> None:
+    run = next(
+        c
+        for c in (case(Opcode.CONV, s, SMALL) for s in range(99))
+        if not first_flags(c) & 1 and b"\x80" in c.program.weights
+    )
+    records = run.program.instructions.copy()
+    records["flags"] |= (records["opcode"] == int(Opcode.CONV)).astype(np.uint8)
+    with pytest.raises(InternalError, match="PACKED"):
+        execute(replace(run.program, instructions=records), run.inputs, 1)
+
+
+def first_flags(run: Case) -> int:
+    return int(run.program.instructions["flags"][first(run, Opcode.CONV)])
+
+
+def test_wrong_buffers_raise() -> None:
+    run = case(Opcode.POOL, 0, SMALL)
+    with pytest.raises(InternalError, match="bytes of input"):
+        execute(run.program, run.inputs[:-1], 1)
+    with pytest.raises(InternalError, match="bytes of input"):
+        execute(run.program, run.inputs, 2)
+    with pytest.raises(InternalError, match="bytes of weights"):
+        execute(replace(run.program, weights=b""), run.inputs, 1)
+    with pytest.raises(InternalError, match="instructions"):
+        execute(replace(run.program, instructions=run.program.instructions[:-1]), run.inputs, 1)
