@@ -13,6 +13,7 @@ import argparse
 import io
 import json
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def images(path: Path, count: int, side: int) -> tuple[npt.NDArray[np.float32], 
     data = np.load(path)
     jpeg, offset = data["jpeg"].tobytes(), data["offset"]
     out = []
-    for start, stop in zip(offset[:count], offset[1 : count + 1], strict=True):
+    for start, stop in pairwise(offset[: count + 1]):
         image = Image.open(io.BytesIO(jpeg[int(start) : int(stop)])).convert("RGB")
         pixels = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR), np.float32) / 255
         out.append(((pixels - MEAN) / STD).transpose(2, 0, 1))

@@ -120,7 +120,7 @@ class Linear:
 
 @dataclass(frozen=True, eq=False)
 class Eltwise:
-    """Pointwise: a 256-entry table of ``x``, or a residual add of ``x`` and ``residual``, or the add and then a table."""
+    """Pointwise: a 256-entry table of ``x``, or a residual add of ``x`` and ``residual``, or the add, then a table."""
 
     name: str
     x: str
@@ -146,9 +146,9 @@ class Divide:
 class QuantizedAttention:
     """The second mode: every edge of the attention is an int8 code.
 
-    ``q = q_table[x]``, ``k = k_table[x]``, ``v = v_table[x]``; ``kv[c, e] = requant_kv(sum_p (k-zk)(v-zv))`` with an extra
-    column whose v is ``ones``; ``n[p, e] = requant_n(sum_c (q-zq)(kv-z_kv))``; ``d = d_table[n[p, last]]``; output is
-    ``(n - zn) / (d - zd)`` by ``divide`` (epsilon 0), where n/0 gives 127 for n > 0 and -128 for n <= 0."""
+    ``q = q_table[x]``, ``k = k_table[x]``, ``v = v_table[x]``; ``kv[c, e] = requant_kv(sum_p (k-zk)(v-zv))`` with an
+    extra column whose v is ``ones``; ``n[p, e] = requant_n(sum_c (q-zq)(kv-z_kv))``; ``d = d_table[n[p, last]]``; the
+    output is ``(n - zn) / (d - zd)`` by ``divide`` (epsilon 0), where n/0 gives 127 for n > 0 and -128 for n <= 0."""
 
     q_table: Table
     k_table: Table
@@ -173,9 +173,9 @@ class QuantizedAttention:
 class Attention:
     """ReLU linear attention over tensors of shape (heads * 3 * head_dim, H, W), heads of all ``xs`` one after another.
 
-    In head h of a tensor, channels ``h*3*head_dim + {q,k,v}_offset`` hold Q, K, V. All ``xs`` share one quantization with
-    zero point z. Fused mode (``quantized is None``), exact: ``q = max(x_q - z, 0)``, ``k = max(x_k - z, 0)``, ``v = x_v - z``,
-    ``kv = sum_p k v``, ``ksum = sum_p k``, ``n = q kv``, ``d = q ksum``, output by ``divide``; where
+    In head h of a tensor, channels ``h*3*head_dim + {q,k,v}_offset`` hold Q, K, V. All ``xs`` share one quantization
+    with zero point z. Fused mode (``quantized is None``), exact: ``q = max(x_q - z, 0)``, ``k = max(x_k - z, 0)``,
+    ``v = x_v - z``, ``kv = sum_p k v``, ``ksum = sum_p k``, ``n = q kv``, ``d = q ksum``, output by ``divide``; where
     ``d * multiplier + epsilon == 0`` the output is the zero point."""
 
     name: str
@@ -192,7 +192,7 @@ class Attention:
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Global average pool: ``requantize(sum_p (x - zero_point_x), multiplier, shift, zero_point)``; ratio includes 1/P."""
+    """Global average pool: ``requantize(sum_p (x - zero_point_x), multiplier, shift, zero_point)``; it includes 1/P."""
 
     name: str
     x: str

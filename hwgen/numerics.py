@@ -41,7 +41,8 @@ def shift_round(value: npt.ArrayLike, shift: npt.ArrayLike) -> Int64:
     double = remainder << 1
     unit = np.int64(1) << shift
     up = (double > unit) | ((double == unit) & ((floor & 1) == 1))
-    return floor + up
+    rounded: Int64 = floor + up
+    return rounded
 
 
 def divide_round(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Int64:
@@ -55,7 +56,8 @@ def divide_round(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Int64:
     remainder = numerator - floor * denominator
     double = remainder << 1
     up = (double > denominator) | ((double == denominator) & ((floor & 1) == 1))
-    return np.clip(floor + up, -QUOTIENT_LIMIT, QUOTIENT_LIMIT)
+    clipped: Int64 = np.clip(floor + up, -QUOTIENT_LIMIT, QUOTIENT_LIMIT)
+    return clipped
 
 
 def saturate(value: npt.ArrayLike, bits: int = 8) -> npt.NDArray[Any]:
@@ -134,7 +136,8 @@ def add_requantize(
 
 def dequantize(codes: npt.ArrayLike, scale: float, zero_point: int) -> Float32:
     """ONNX DequantizeLinear in float32."""
-    return (np.asarray(codes, np.int32) - np.int32(zero_point)).astype(np.float32) * np.float32(scale)
+    real: Float32 = (np.asarray(codes, np.int32) - np.int32(zero_point)).astype(np.float32) * np.float32(scale)
+    return real
 
 
 def quantize(values: npt.ArrayLike, scale: float, zero_point: int) -> Int8:
@@ -155,7 +158,8 @@ ALL_MID: npt.NDArray[np.int16] = np.arange(-2048, 2048, dtype=np.int16)
 
 def lookup(table: Int8, codes: npt.ArrayLike) -> Int8:
     """Apply a 256- or 4,096-entry table to signed codes."""
-    return np.take(table, np.asarray(codes, np.int16) + np.int16(len(table) // 2))
+    entries: Int8 = np.take(table, np.asarray(codes, np.int16) + np.int16(len(table) // 2))
+    return entries
 
 
 Pointwise = Callable[[Any], Any]

@@ -108,7 +108,9 @@ class Model:
         else:
             vk = self.node("MatMul", self.node("Transpose", v, perm=[0, 1, 3, 2]), k)
             vk = self.quantize(vk, 0.6137, 5) if every else vk
-            out = self.node("Transpose", self.node("MatMul", vk, self.node("Transpose", q, perm=[0, 1, 3, 2])), perm=[0, 1, 3, 2])
+            out = self.node(
+                "Transpose", self.node("MatMul", vk, self.node("Transpose", q, perm=[0, 1, 3, 2])), perm=[0, 1, 3, 2]
+            )
         out = self.quantize(out, 4.0371, 30) if every else out
         last = self.const(np.array([3], np.int64))
         ends = [self.const(np.array([v], np.int64)) for v in (0, -1, 1 << 62)]
@@ -126,7 +128,9 @@ class Model:
         return onnx.shape_inference.infer_shapes(model)
 
 
-def small_vit(seed: int, form: str = "fused", variant: int = 0, unsigned: bool = False, side: int = 12, **kw: Any) -> onnx.ModelProto:
+def small_vit(
+    seed: int, form: str = "fused", variant: int = 0, unsigned: bool = False, side: int = 12, **kw: Any
+) -> onnx.ModelProto:
     """Stem, MBConv with residual, multi-scale attention, pool, LayerNorm head. ``form``: fused, every or act."""
     m = Model(np.random.default_rng(seed), unsigned, **kw)
     act = form != "act"

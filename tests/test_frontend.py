@@ -90,8 +90,12 @@ CONVS = {
     "folded_relu": lambda m, x: m.quantize(m.node("Relu", m.conv(x, 3, 8))),
     "clip": lambda m, x: m.quantize(m.node("Clip", m.conv(x, 3, 8), m.const(np.float32(0)), m.const(np.float32(1.5)))),
     "sigmoid": lambda m, x: m.quantize(m.node("Sigmoid", m.conv(x, 3, 8)), 1 / 255, -128),
-    "flatten_fc": lambda m, x: m.quantize(m.node("MatMul", m.node("Flatten", m.quantize(m.conv(x, 3, 8, 3, 2)), axis=1), m.weight((128, 9), 1)[0])),
-    "bias_add": lambda m, x: m.quantize(m.node("Add", m.conv(x, 3, 8, bias=False), m.const(np.linspace(-1, 1, 8, dtype=np.float32).reshape(8, 1, 1)))),
+    "flatten_fc": lambda m, x: m.quantize(
+        m.node("MatMul", m.node("Flatten", m.quantize(m.conv(x, 3, 8, 3, 2)), axis=1), m.weight((128, 9), 1)[0])
+    ),
+    "bias_add": lambda m, x: m.quantize(
+        m.node("Add", m.conv(x, 3, 8, bias=False), m.const(np.linspace(-1, 1, 8, dtype=np.float32).reshape(8, 1, 1)))
+    ),
     "dead_code": lambda m, x: (m.node("Relu", x), m.quantize(m.conv(x, 3, 8)))[1],
 }  # fmt: skip
 
@@ -292,6 +296,5 @@ def test_real_models_are_mapped(shared_model: Callable[[str], Path], name: str) 
     front = frontend.load(shared_model(f"efficientvit_{name}.onnx"))
     coverage = front.coverage(passes.run(front.require()))
     assert coverage.mapped == coverage.nodes and not coverage.unsupported
-    macs, heads = ((519_214_592, 7) if "b1" in name else (100_233_216, 4))
+    macs, heads = (519_214_592, 7) if "b1" in name else (100_233_216, 4)
     assert coverage.macs == macs and coverage.kernels["linear_attention"] == heads
-

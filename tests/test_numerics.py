@@ -47,7 +47,9 @@ def test_divide_round_equals_rationals() -> None:
     rng = np.random.default_rng(3)
     numerator = np.concatenate([rng.integers(-(2**50), 2**50, 400), rng.integers(-500, 500, 2000)])
     denominator = np.concatenate([rng.integers(2**40, 2**52, 400), rng.integers(1, 40, 2000)])
-    expected = [max(-511, min(511, round(Fraction(int(n), int(d))))) for n, d in zip(numerator, denominator, strict=True)]
+    expected = [
+        max(-511, min(511, round(Fraction(int(n), int(d))))) for n, d in zip(numerator, denominator, strict=True)
+    ]
     assert np.array_equal(nx.divide_round(numerator, denominator), expected)
 
 

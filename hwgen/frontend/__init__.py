@@ -25,7 +25,7 @@ class Frontend:
     problems: tuple[Problem, ...]
 
     def coverage(self, kernels: Graph | None = None) -> Coverage:
-        """Node by node: which kernel it went to, or why not. ``kernels``: the graph after the passes, if there is one."""
+        """Node by node: which kernel it went to, or why not. ``kernels`` is the graph after the passes, if any."""
         ops, tensors = (kernels.ops, kernels.tensors) if kernels else (self.ops, self.tensors)
         total = sum(macs(op, self.tensors) for op in self.ops)
         parameters = sum(parameter_count(op) for op in self.ops)

@@ -2,9 +2,9 @@
 """Find ReLU linear attention by dataflow.
 
 By the time a quotient is quantized, every edge behind it knows which element of which tensor it holds
-(:mod:`hwgen.frontend.values`). So the matcher asks what the numbers are, not which nodes or names produced them: is each
-output element sum_c q[p, c] sum_t k[t, c] v[t, e] over the same with v = 1, for Q, K and V in consecutive channel blocks of
-each head? Transposes, slices and reshapes may stand anywhere.
+(:mod:`hwgen.frontend.values`). So the matcher asks what the numbers are, not which nodes or names produced them: is
+each output element sum_c q[p, c] sum_t k[t, c] v[t, e] over the same with v = 1, for Q, K and V in consecutive channel
+blocks of each head? Transposes, slices and reshapes may stand anywhere.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from hwgen import numerics as nx
 from hwgen.frontend.values import Function, Index, Real, Root, Unsupported, is_identity, table_of
-from hwgen.ir import Attention, Divide, QuantizedAttention, Quant, Shape
+from hwgen.ir import Attention, Divide, Quant, QuantizedAttention, Shape
 
 HINT = "Products of activations are mapped only inside ReLU linear attention, as in EfficientViT"
 PRODUCTS_MAX = 1 << 26
@@ -211,7 +211,7 @@ def _fused(o: Operands, source: Quant, quant: Quant, dim: int, pixels: int) -> t
     _require(o.v.pad == 1.0, "the normalizer's column is not 1")
     _require(o.kv.functions[0].identity and o.numerator.functions[0].identity, "a product is changed in between")
     epsilon = float(o.denominator.functions[0].call(np.float32(0)))
-    probe = np.float32([1.0, 7.5, 1e4])
+    probe = np.array([1.0, 7.5, 1e4], np.float32)
     shifted = o.denominator.functions[0].call(probe)
     _require(np.allclose(shifted, probe + np.float32(epsilon)) and epsilon >= 0, "the normalizer is changed")
     multiplier, shift = nx.quantize_multiplier(quant.scale / source.scale)
@@ -232,7 +232,10 @@ def _quantized(o: Operands, source: Quant, quant: Quant, dim: int, pixels: int) 
         raise Unsupported("only some of the attention's edges are quantized", "Quantize all of them, or none")
     qq, qk, qv, kv, n, qd = (q for q in quants if q is not None)
     _require(is_identity(table_of(o.kv.functions[0], kv, kv)) and o.kv.quant == kv, "K^T V is quantized twice")
-    _require(is_identity(table_of(o.numerator.functions[0], n, n)) and o.numerator.quant == n, "the numerator is quantized twice")
+    _require(
+        is_identity(table_of(o.numerator.functions[0], n, n)) and o.numerator.quant == n,
+        "the numerator is quantized twice",
+    )
     assert o.v.pad is not None
     spec = QuantizedAttention(
         _one_table(o.q, source, qq, "Q"),

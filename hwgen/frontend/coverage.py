@@ -31,9 +31,7 @@ def producers(graph: OnnxGraph) -> dict[str, OnnxNode]:
     return {o: n for n in graph.nodes for o in n.outputs if o}
 
 
-def cone(
-    makers: dict[str, OnnxNode], target: str, stops: Iterable[str]
-) -> tuple[list[OnnxNode], list[str]]:
+def cone(makers: dict[str, OnnxNode], target: str, stops: Iterable[str]) -> tuple[list[OnnxNode], list[str]]:
     """Nodes between ``target`` and the edges ``stops`` (or constants), and the stops that were reached."""
     stop, seen, reached, nodes = set(stops), {target}, [], []
     pending = [target]

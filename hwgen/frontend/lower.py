@@ -144,6 +144,7 @@ def _operator_hint(op: str) -> str:
 
 
 Inputs = Sequence[Any]
+"""Values of a node's inputs; None for an optional input that is not given."""
 Handler = Callable[[Lowering, OnnxNode, Inputs, tuple[int, ...]], Value]
 
 
@@ -308,7 +309,9 @@ def _weighted_root(low: Lowering, node: OnnxNode, kind: str, record: Weighted, s
 
 def _conv(low: Lowering, node: OnnxNode, inputs: Inputs, shape: tuple[int, ...]) -> Value:
     if len(shape) != 4:
-        raise Unsupported(f"is a {len(shape) - 2}-dimensional convolution", "Only 2-dimensional convolutions are mapped")
+        raise Unsupported(
+            f"is a {len(shape) - 2}-dimensional convolution", "Only 2-dimensional convolutions are mapped"
+        )
     x = low.materialize(inputs[0])
     weight, scale = _weights(inputs[1], 0)
     bias = _bias(inputs[2] if len(inputs) > 2 else None, len(weight), x.quant.scale * scale)
@@ -434,6 +437,7 @@ def _unary(low: Lowering, node: OnnxNode, inputs: Inputs, shape: tuple[int, ...]
         raise Unsupported("works on quantized codes", "Use the QDQ format")
     if isinstance(value, Constant):
         return Constant(np.asarray(function.call(np.asarray(value.value, np.float32))))
+    assert isinstance(value, Real)
     return value if function.identity else value.apply(function)
 
 
@@ -462,6 +466,7 @@ def _binary(low: Lowering, node: OnnxNode, inputs: Inputs, shape: tuple[int, ...
         return Constant(np.asarray(function(a.value, b.value)))
     if isinstance(a, Constant) or isinstance(b, Constant):
         return _with_constant(low, node, a, b, shape)
+    assert isinstance(a, Real) and isinstance(b, Real)
     if _same_elements(a, b):
 
         def combined(f: Function, g: Function) -> Function:
@@ -482,6 +487,7 @@ def _binary(low: Lowering, node: OnnxNode, inputs: Inputs, shape: tuple[int, ...
 def _with_constant(low: Lowering, node: OnnxNode, a: Any, b: Any, shape: tuple[int, ...]) -> Value:
     """Real (op) constant: one number is pointwise; a vector can only be a bias."""
     constant, value = (a, b) if isinstance(a, Constant) else (b, a)
+    assert isinstance(value, Real)
     array = np.asarray(constant.value, np.float32)
     if array.size == 1:
         number = array.reshape(())[()]
@@ -513,6 +519,7 @@ def _layout(low: Lowering, node: OnnxNode, inputs: Inputs, shape: tuple[int, ...
         return replace(value, real=real)
     if isinstance(value, Constant):
         raise Unsupported("rearranges a constant", "Fold constants before quantizing")
+    assert isinstance(value, Real)
     if node.op in ("Reshape", "Flatten", "Squeeze", "Unsqueeze"):
         if math.prod(shape) != math.prod(value.shape):
             raise Unsupported("changes the number of elements", "Check the model with onnx.checker")
@@ -559,7 +566,11 @@ def _concat(low: Lowering, node: OnnxNode, inputs: Inputs, shape: tuple[int, ...
 
 def _pad(low: Lowering, node: OnnxNode, inputs: Inputs, shape: tuple[int, ...]) -> Value:
     value = inputs[0]
-    if not isinstance(value, Real) or not isinstance(inputs[1], Constant) or node.attributes.get("mode") in ("edge", "reflect", "wrap"):
+    if (
+        not isinstance(value, Real)
+        or not isinstance(inputs[1], Constant)
+        or node.attributes.get("mode") in ("edge", "reflect", "wrap")
+    ):
         raise Unsupported("is not a constant padding of an activation", "Use mode 'constant'")
     fill = inputs[2] if len(inputs) > 2 else None
     if fill is not None and not isinstance(fill, Constant):

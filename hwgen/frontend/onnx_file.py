@@ -229,9 +229,7 @@ def _plain(model: ModelProto, folded: tuple[tuple[str, str], ...]) -> OnnxGraph:
     )
     names = {i.name for i in model.graph.initializer}
     inputs = [i.name for i in model.graph.input if i.name not in names]
-    return OnnxGraph(
-        model.graph.name, nodes, constants, shapes, inputs[0], model.graph.output[0].name, folded, model
-    )
+    return OnnxGraph(model.graph.name, nodes, constants, shapes, inputs[0], model.graph.output[0].name, folded, model)
 
 
 def _attribute(attribute: AttributeProto) -> Any:

@@ -2,8 +2,8 @@
 """What an edge of the ONNX graph *is*, while the frontend walks it.
 
 A float edge is a :class:`Real`: a view of one or more roots (which element comes from where) with a function of one
-variable on top. Q/DQ pairs, activations, Reshape, Transpose, Slice, Concat and Pad only change the view or the function,
-so they vanish unless they matter. A QuantizeLinear edge is a :class:`Codes`: a Real about to be rounded.
+variable on top. Q/DQ pairs, activations, Reshape, Transpose, Slice, Concat and Pad only change the view or the
+function, so they vanish unless they matter. A QuantizeLinear edge is a :class:`Codes`: a Real about to be rounded.
 """
 
 from __future__ import annotations

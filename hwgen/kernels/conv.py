@@ -40,7 +40,7 @@ def accumulate(x: Codes, op: Conv, zero_point: int) -> npt.NDArray[Any]:
     out_channels, per_group = op.weight.shape[:2]
     weight = op.weight.astype(dtype)
     init = op.bias - zero_point * op.weight.reshape(out_channels, -1).sum(axis=1, dtype=np.int64)
-    acc = np.broadcast_to(init.astype(dtype)[:, None, None], (out_channels, height, width)).copy()
+    acc: npt.NDArray[Any] = np.broadcast_to(init.astype(dtype)[:, None, None], (out_channels, height, width)).copy()
     for ky in range(kh):
         for kx in range(kw):
             tap = padded[:, ky : ky + (height - 1) * sh + 1 : sh, kx : kx + (width - 1) * sw + 1 : sw]

@@ -38,7 +38,7 @@ def layer_norm(
     shift: int,
     epsilon: int,
     zero_point: int,
-) -> nx.Int64:
+) -> nx.Int8:
     """LayerNormalization of one vector of N int8 codes to int8 codes.
 
     With ``u = x - zero_point_in``, ``S = sum u``, ``Q = sum u^2``: ``t = N u - S`` and ``x_hat = t / sqrt(N Q - S^2 +

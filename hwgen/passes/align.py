@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from hwgen.ir import Conv, Graph, Op
+from hwgen.ir import Conv, Graph
 
 LANES = 16
 DEPTHWISE_WINDOW_MAX = 5
@@ -26,7 +26,7 @@ def _block_diagonal(weight: npt.NDArray[np.int8], groups: int, merge: int) -> np
 
 
 def _merge(op: Conv) -> int:
-    """How many groups to merge so that a group's inputs and outputs are whole channel groups; all of them if none fit."""
+    """How many groups to merge so that inputs and outputs of a group are multiples of 16; all of them if none fit."""
     outputs, inputs = len(op.weight) // op.groups, op.weight.shape[1]
     for merge in range(1, op.groups):
         if op.groups % merge == 0 and merge * inputs % LANES == 0 and merge * outputs % LANES == 0:
@@ -39,14 +39,14 @@ def align_groups(graph: Graph) -> Graph:
 
     The results do not change: the added weights are zero.
     """
-    ops: list[Op] = []
-    for op in graph.ops:
-        if isinstance(op, Conv) and op.groups > 1:
-            small = max(op.weight.shape[2:]) <= DEPTHWISE_WINDOW_MAX and max(op.stride) <= 2
-            if not (op.depthwise and small and op.add is None):
-                merge = _merge(op)
-                if merge > 1:
-                    weight = _block_diagonal(op.weight, op.groups, merge)
-                    op = replace(op, weight=weight, groups=op.groups // merge)
-        ops.append(op)
-    return graph.with_ops(tuple(ops))
+    return graph.with_ops(tuple(_align(op) if isinstance(op, Conv) else op for op in graph.ops))
+
+
+def _align(op: Conv) -> Conv:
+    small = max(op.weight.shape[2:]) <= DEPTHWISE_WINDOW_MAX and max(op.stride) <= 2
+    if op.groups == 1 or (op.depthwise and small and op.add is None):
+        return op
+    merge = _merge(op)
+    if merge == 1:
+        return op
+    return replace(op, weight=_block_diagonal(op.weight, op.groups, merge), groups=op.groups // merge)

@@ -52,7 +52,9 @@ def fold_space_to_depth(graph: Graph) -> Graph:
     blocks = taps.reshape(outputs, channels, nh, BLOCK, nw, BLOCK).transpose(0, 3, 5, 1, 2, 4)
     weight = np.ascontiguousarray(blocks.reshape(outputs, channels * BLOCK**2, nh, nw))
     stem = replace(conv, weight=weight, stride=(1, 1), pads=(top, left, bottom, right))
-    ops: tuple[Op, ...] = tuple(replace(image, block=BLOCK) if o is image else stem if o is conv else o for o in graph.ops)
+    ops: tuple[Op, ...] = tuple(
+        replace(image, block=BLOCK) if o is image else stem if o is conv else o for o in graph.ops
+    )
     tensors = dict(graph.tensors)
     shape = (channels * BLOCK**2, height // BLOCK, width // BLOCK)
     tensors[image.y] = replace(tensors[image.y], shape=shape)

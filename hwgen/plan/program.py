@@ -149,7 +149,7 @@ if INSTRUCTION.itemsize != INSTRUCTION_BYTES or HEADER.itemsize != INSTRUCTION_B
     raise InternalError(f"instruction is {INSTRUCTION.itemsize} bytes, header {HEADER.itemsize}, expected 128")
 
 
-def instruction(opcode: Opcode, **fields: Any) -> np.void:
+def instruction(opcode: Opcode, **fields: Any) -> Any:
     """One instruction record; raises InternalError for a value that does not fit its field."""
     record = np.zeros((), INSTRUCTION)
     record["opcode"] = int(opcode)

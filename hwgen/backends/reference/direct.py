@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from hwgen import numerics as nx
 from hwgen.ir import Attention, Conv, Eltwise, Graph, Input, LayerNorm, Linear, Op, Pool
 from hwgen.kernels import conv, linear_attention, mlp
-from hwgen import numerics as nx
 
 Codes = npt.NDArray[np.int8]
 
@@ -55,5 +55,5 @@ def compute(graph: Graph, op: Op, values: dict[str, Codes]) -> Codes:
         acc = x.reshape(len(x), -1).sum(axis=1, dtype=np.int64) - x.shape[1] * x.shape[2] * zero
         return nx.requantize(acc, op.multiplier, op.shift, op.zero_point).reshape(-1, 1, 1)
     assert isinstance(op, LayerNorm)
-    codes = mlp.layer_norm(x.reshape(-1), zero, op.gamma, op.beta, op.shift, op.epsilon, op.zero_point)
+    codes: Codes = mlp.layer_norm(x.reshape(-1), zero, op.gamma, op.beta, op.shift, op.epsilon, op.zero_point)
     return (codes if op.table is None else nx.lookup(op.table, codes)).reshape(-1, 1, 1)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare the direct reference with ONNX Runtime: operator by operator on cut-out subgraphs, and the whole network.
 
-An operator ends at its quantizer: a convolution and the activation behind it are two where the model quantizes between
-them. Operator by operator both get the same int8 inputs (the reference's), ONNX Runtime with all optimizations disabled: what
-differs is only rounding. Over the whole network such differences propagate, so there only statistics make sense.
+An operator ends at its quantizer: a convolution and the activation behind it are two where the model quantizes
+between them. Operator by operator both get the same int8 inputs (the reference's), ONNX Runtime with all optimizations
+disabled: what differs is only rounding. Over the whole network such differences propagate, so there only statistics
+make sense.
 """
 
 from __future__ import annotations
