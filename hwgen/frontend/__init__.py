@@ -45,6 +45,9 @@ def load(path: Path) -> Frontend:
     low = Lowering(onnx)
     low.run()
     problems = list(low.problems)
+    if problems and not any(n.op in ("QuantizeLinear", "DequantizeLinear") for n in onnx.nodes):
+        hint = "Quantize it first, for instance with onnxruntime.quantization.quantize_static in QDQ format"
+        problems.insert(0, Problem(path.name, "model", "is not quantized at all", hint))
     graph = None
     value = low.values.get(onnx.output)
     if not isinstance(value, Poison):

@@ -132,6 +132,8 @@ class Lowering:
 
 
 def _operator_hint(op: str) -> str:
+    if op.startswith("QLinear") or op.endswith("Integer"):
+        return "This is the QOperator format; quantize with quant_format=QuantFormat.QDQ"
     if "." in op:
         return "Save the model with standard ONNX operators (disable the writer's contrib operators)"
     hints = {

@@ -78,22 +78,20 @@ def _tensors(model: ModelProto) -> Iterator[TensorProto]:
 def _load_external(model: ModelProto, folder: Path) -> None:
     """Load external tensors, after checking that each file lies in the model's own folder and exists."""
     root = folder.resolve()
-    problems = []
+    problems: dict[str, Problem] = {}
     for tensor in _tensors(model):
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
         entries = {e.key: e.value for e in tensor.external_data}
         location = entries.get("location", "")
         target = (root / location).resolve()
-        name = tensor.name or "tensor"
         if not location or Path(location).is_absolute() or root not in target.parents:
-            reason = f"external data {location!r} points outside the model's folder"
-            problems.append(Problem(name, "", reason, "Move the data file beside the model and save it again"))
+            hint = "Move the data file beside the model and save it again"
+            problems[location] = Problem(repr(location), "", "lies outside the model's folder", hint)
         elif not target.is_file():
-            reason = f"external data file {location!r} is missing"
-            problems.append(Problem(name, "", reason, "Copy the data file beside the model"))
+            problems[location] = Problem(repr(location), "", "is missing", "Copy the data file beside the model")
     if problems:
-        raise ModelError("the model's external data cannot be used:", problems)
+        raise ModelError("the model's external data cannot be used:", problems.values())
     try:
         onnx.load_external_data_for_model(model, str(root))
     except Exception as error:
