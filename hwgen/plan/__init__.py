@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plan: from the kernel graph and a board to a Program with its machine, and what both are estimated to take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from hwgen import ir
+from hwgen.errors import FitError, Problem
+from hwgen.plan.assemble import assemble, trace_offsets
+from hwgen.plan.kernel import FAMILY, Kernel, describe
+from hwgen.plan.program import Program
+from hwgen.plan.proof import prove
+from hwgen.plan.refuse import refuse
+from hwgen.plan.schedule import Segment
+from hwgen.plan.search import Design, Options, search
+
+__all__ = ["KernelPlan", "Options", "Plan", "Segment", "plan"]
+
+
+class BoardLike(Protocol):
+    """What the planner reads of a board; resources and limits count lut, ff, dsp, bram36."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def clock_mhz(self) -> float: ...
+    @property
+    def resources(self) -> Any: ...
+    @property
+    def limits(self) -> Any: ...
+    @property
+    def ddr_bytes_per_second(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class KernelPlan:
+    """One kernel as the plan runs it."""
+
+    index: int
+    name: str
+    family: str
+    """conv, linear_attention or mlp"""
+    kind: str
+    output: str
+    """tensor that leaves it"""
+    shape: ir.Shape
+    trace: int
+    """word offset of the output in a frame's trace buffer"""
+    tile_rows: int
+    """output rows of the largest tile; the height where it is not tiled"""
+    mode: int
+    """CONV: log2 of the array's pixels"""
+    instructions: int
+    cycles: int
+    """estimated, weight loads included"""
+    macs: int
+    nodes: tuple[str, ...]
+    """source ONNX nodes"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A Program that fits the board, and the estimates."""
+
+    program: Program
+    kernels: tuple[KernelPlan, ...]
+    resources: dict[str, dict[str, Any]]
+    performance: dict[str, Any]
+    tiles: dict[str, Any]
+    """machine, segments and a summary of the search"""
+
+
+def plan(
+    graph: ir.Graph,
+    board: BoardLike,
+    *,
+    batch: int = 1,
+    clock_mhz: float | None = None,
+    progress: Callable[[str], None] | None = None,
+    options: Options | None = None,
+) -> Plan:
+    """Plan a kernel graph for a board. Deterministic.
+
+    ``progress`` gets a line of text now and then; ``options`` fixes parameters that are searched otherwise. Raises
+    FitError, with all problems found, when the model does not fit; InternalError when the finished Program breaks an
+    invariant (the proof runs on every build).
+    """
+    clock = float(board.clock_mhz if clock_mhz is None else clock_mhz)
+    if clock <= 0 or batch < 1:
+        what = f"clock {clock} MHz" if clock <= 0 else f"batch {batch}"
+        raise FitError(f"{what} is not positive. Give a positive number")
+    kernels = describe(graph)
+    refuse(kernels)
+    limits = {name: int(board.limits[name]) for name in ("dsp", "bram36", "lut", "ff")}
+    rate = board.ddr_bytes_per_second / (clock * 1e6)
+    design = search(kernels, graph.output, limits, rate, options or Options(), progress)
+    program = assemble(graph, kernels, design.lowered, design.places, design.config)
+    _check_program(program)
+    prove(program, graph)
+    return Plan(
+        program,
+        _kernel_plans(kernels, design),
+        {
+            name: {
+                "used": used,
+                "available": int(board.resources[name]),
+                "limit": limits[name],
+                "source": "estimated",
+            }
+            for name, used in design.resources.items()
+        },
+        {
+            "latency_cycles": design.cycles,
+            "interval_cycles": design.cycles,
+            "frames_per_second": round(clock * 1e6 / design.cycles, 3),
+            "clock_mhz": clock,
+            "batch": batch,
+            "source": "estimated",
+        },
+        _tiles(kernels, design),
+    )
+
+
+def _check_program(program: Program) -> None:
+    words = int(program.header["trace_words"])
+    if words >= 1 << 28 or len(program.weights) >= 1 << 32:
+        problem = Problem("program", "", f"{words:,} trace words exceed 4 GiB", "Use a smaller input image")
+        raise FitError("The model exceeds what the Program format holds:", [problem])
+
+
+def _kernel_plans(kernels: tuple[Kernel, ...], design: Design) -> tuple[KernelPlan, ...]:
+    trace = trace_offsets(kernels)
+    result = []
+    for segment in design.lowered:
+        inside = segment.tiling.segment
+        for k in kernels[inside.start : inside.end]:
+            actions = [a for a in segment.actions if a.kernel == k.index]
+            result.append(
+                KernelPlan(
+                    k.index,
+                    k.op.name,
+                    FAMILY[k.kind],
+                    k.kind,
+                    k.y,
+                    k.shape,
+                    trace[k.y],
+                    max(s.rows for s in segment.tiling.steps if s.kernel == k.index),
+                    segment.weights[k.index].mode,
+                    len(actions),
+                    sum(a.cycles for a in actions),
+                    k.macs,
+                    tuple(k.op.source),
+                )
+            )
+    return tuple(result)
+
+
+def _tiles(kernels: tuple[Kernel, ...], design: Design) -> dict[str, Any]:
+    return {
+        "machine": asdict(design.config),
+        "machines_searched": design.machines,
+        "tiled_segments": [
+            {
+                "first": kernels[s.tiling.segment.start].op.name,
+                "last": kernels[s.tiling.segment.end - 1].op.name,
+                "rows": s.tiling.segment.rows,
+                "rings": dict(sorted(s.tiling.rings.items())),
+            }
+            for s in design.lowered
+            if s.tiling.segment.end - s.tiling.segment.start > 1
+        ],
+    }

@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Actions and addresses to a Program: instruction fields, weight blobs, header."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen import ir
+from hwgen.errors import InternalError
+from hwgen.plan import layout
+from hwgen.plan.allocate import Life, Place
+from hwgen.plan.kernel import Kernel
+from hwgen.plan.lower import Chunk, Lowered
+from hwgen.plan.program import (
+    HEADER,
+    INSTRUCTION,
+    MAGIC,
+    ROW_BYTES,
+    VERSION,
+    WORD_BYTES,
+    Config,
+    Flag,
+    Opcode,
+    Program,
+    instruction,
+)
+from hwgen.plan.schedule import last_readers
+
+OPCODES = {
+    "input": Opcode.LOAD_INPUT,
+    "conv": Opcode.CONV,
+    "depthwise": Opcode.DEPTHWISE,
+    "eltwise": Opcode.ELTWISE,
+    "attention": Opcode.ATTENTION,
+    "pool": Opcode.POOL,
+    "linear": Opcode.LINEAR,
+    "layer_norm": Opcode.LAYER_NORM,
+}
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where a tensor lives: fields of an operand."""
+
+    pad: int
+    base: int
+    plane: int
+    ring: int
+    width: int
+    groups: int
+    height: int
+
+
+def lives(kernels: Sequence[Kernel], lowered: Sequence[Lowered], output: str) -> list[Life]:
+    """Live range of every tensor in actions; the store is the last action."""
+    rings = all_rings(lowered)
+    last = last_readers(kernels, output)
+    first_at: dict[int, int] = {}
+    last_at: dict[int, int] = {}
+    position = 0
+    for segment in lowered:
+        for action in segment.actions:
+            if not action.load:
+                first_at.setdefault(action.kernel, position)
+                last_at[action.kernel] = position
+            position += 1
+    last_at[len(kernels)] = position
+    apart: dict[str, set[str]] = {k.y: set() for k in kernels}
+    for k in kernels:
+        if k.residual and k.residual != k.xs[0]:
+            apart[k.xs[0]].add(k.residual)
+            apart[k.residual].add(k.xs[0])
+    return [
+        Life(
+            k.y,
+            k.groups * layout.plane_rows(rings[k.y], k.width),
+            first_at[k.index],
+            last_at[last[k.y]],
+            frozenset(apart[k.y]),
+        )
+        for k in kernels
+    ]
+
+
+def all_rings(lowered: Sequence[Lowered]) -> dict[str, int]:
+    """Rows that the pads keep of each tensor."""
+    return {name: ring for segment in lowered for name, ring in segment.tiling.rings.items()}
+
+
+def trace_offsets(kernels: Sequence[Kernel]) -> dict[str, int]:
+    """Word offset of every kernel's output in the trace buffer, in kernel order."""
+    offsets, at = {}, 0
+    for k in kernels:
+        offsets[k.y] = at
+        at += k.groups * k.height * k.width
+    return offsets
+
+
+def assemble(
+    graph: ir.Graph,
+    kernels: Sequence[Kernel],
+    lowered: Sequence[Lowered],
+    places: dict[str, Place],
+    config: Config,
+) -> Program:
+    """The Program. Raises InternalError for a field that does not fit; the checks before should have refused it."""
+    rings = all_rings(lowered)
+    homes = {
+        k.y: Home(*places[k.y], layout.plane_rows(rings[k.y], k.width), rings[k.y], k.width, k.groups, k.height)
+        for k in kernels
+    }
+    trace = trace_offsets(kernels)
+    blobs = _Blobs(config.ring_rows)
+    records: list[np.void] = []
+    for segment in lowered:
+        blobs.enter(segment.resident_rows)
+        for action in segment.actions:
+            kernel = kernels[action.kernel]
+            weights = segment.weights[action.kernel]
+            chunk = weights.chunks[action.chunk]
+            if action.load:
+                tile = config.blocks >> weights.mode
+                at = blobs.load((kernel.index, action.chunk, weights.mode), kernel, chunk, tile, action.resident, graph)
+                records.append(
+                    instruction(Opcode.LOAD_WEIGHTS, kernel=kernel.index, w_row=at[0], w_rows=chunk.rows, ddr=at[1])
+                )
+                continue
+            fields = kernel_fields(kernel)
+            fields |= _output(kernel, homes[kernel.y], trace[kernel.y], chunk, action.row0, action.rows, action.flat)
+            fields |= _inputs(kernel, homes, action.row0, action.flat, action.part)
+            if chunk.rows:
+                row = blobs.where[(kernel.index, action.chunk, weights.mode)]
+                fields |= {"w_row": row if chunk.table else 0, "t_row": row + chunk.table if kernel.table else 0}
+            fields["mode"] = weights.mode
+            if kernel.kind == "attention":
+                fields |= attention_part(graph, kernel, action.part)
+            if isinstance(kernel.op, ir.Input):
+                fields["ddr"] = action.row0 * kernel.op.block * image_row_words(kernel.op)
+            records.append(instruction(OPCODES[kernel.kind], kernel=kernel.index, **fields))
+    end = homes[graph.output]
+    records.append(
+        instruction(
+            Opcode.STORE,
+            kernel=next(k.index for k in kernels if k.y == graph.output),
+            x_pad=end.pad,
+            x_base=end.base,
+            x_plane=end.plane,
+            x_width=end.width,
+            x_ring=end.ring,
+            x_groups=end.groups,
+            x_cols=end.width,
+            x_height=end.height,
+        )
+    )
+    body = np.array(records, INSTRUCTION)
+    weights_bytes = b"".join(blobs.data)
+    return Program(config, _header(graph, kernels, config, len(body), len(weights_bytes)), body, weights_bytes)
+
+
+def config_hash(config: Config) -> int:
+    """CRC-32 of the machine's parameters, in the order of the fields."""
+    return zlib.crc32(",".join(str(v) for v in astuple(config)).encode())
+
+
+def image_row_words(op: ir.Input) -> int:
+    """16-byte words of one image row in the input buffer."""
+    return -(-op.image[0] * op.image[2] // WORD_BYTES)
+
+
+def _header(
+    graph: ir.Graph, kernels: Sequence[Kernel], config: Config, instructions: int, weight_bytes: int
+) -> npt.NDArray[Any]:
+    header = np.zeros((), HEADER)
+    header["magic"], header["version"] = MAGIC, VERSION
+    header["instructions"], header["weight_bytes"] = instructions, weight_bytes
+    header["input_words"] = graph.input.image[1] * image_row_words(graph.input)
+    words = {k.y: k.groups * k.height * k.width for k in kernels}
+    header["output_words"], header["trace_words"] = words[graph.output], sum(words.values())
+    header["config_hash"] = config_hash(config)
+    return header
+
+
+class _Blobs:
+    """weights.bin and the ring: each blob is stored once, and placed in the ring at every load."""
+
+    def __init__(self, ring_rows: int) -> None:
+        self.ring_rows = ring_rows
+        self.data: list[bytes] = []
+        self.ddr: dict[tuple[int, int, int], int] = {}
+        self.where: dict[tuple[int, int, int], int] = {}
+        self.size = 0
+        self.fixed = 0
+        self.resident = 0
+        self.next = 0
+
+    def enter(self, resident_rows: int) -> None:
+        """A segment begins: nothing in the ring is needed any more; the first rows may be for residents."""
+        self.resident, self.fixed = 0, resident_rows
+        self.where.clear()
+        if resident_rows:
+            self.next = resident_rows
+
+    def load(
+        self,
+        key: tuple[int, int, int],
+        kernel: Kernel,
+        chunk: Chunk,
+        tile: int,
+        resident: bool,
+        graph: ir.Graph,
+    ) -> tuple[int, int]:
+        """``(ring row, DDR row)`` of a chunk; encodes it the first time."""
+        if key not in self.ddr:
+            rows = blob_rows(graph, kernel, chunk.group0, chunk.groups, tile)
+            if len(rows) != chunk.rows:
+                raise InternalError(f"{kernel.op.name}: blob has {len(rows)} rows, planned {chunk.rows}")
+            self.ddr[key] = self.size
+            self.data.append(layout.stripe(rows))
+            self.size += len(rows)
+        if resident:
+            row, self.resident = self.resident, self.resident + chunk.rows
+        else:
+            row = self.next if self.next + chunk.rows <= self.ring_rows else self.fixed
+            self.next = row + chunk.rows
+        self.where[key] = row
+        return row, self.ddr[key]
+
+
+def blob_rows(graph: ir.Graph, kernel: Kernel, group0: int, groups: int, tile: int) -> npt.NDArray[np.uint8]:
+    """The constants of some output groups of a kernel, table last: uint8 (rows, 128)."""
+    op, zero = kernel.op, kernel.x_zero
+    parts: list[npt.NDArray[np.uint8]] = []
+    if isinstance(op, ir.Input):
+        parts = [layout.input_table_rows(op.table)] if op.table is not None else []
+    elif isinstance(op, ir.Conv):
+        if kernel.kind == "depthwise":
+            parts.append(layout.depthwise_rows(op, zero, group0, groups))
+        else:
+            parts.append(layout.convolution_rows(op, zero, tile, group0, groups))
+    elif isinstance(op, ir.Linear):
+        parts.append(layout.linear_rows(op, zero, group0, groups))
+    elif isinstance(op, ir.Pool):
+        parts.append(layout.pool_rows(op, kernel.x_shape[1] * kernel.x_shape[2], zero))
+    elif isinstance(op, ir.LayerNorm):
+        parts.append(layout.layer_norm_rows(op, zero))
+    elif isinstance(op, ir.Attention):
+        parts.append(layout.attention_rows(op, zero))
+    table = None if isinstance(op, ir.Input) else getattr(op, "table", None)
+    if table is not None:
+        parts.append(layout.table_rows(table))
+    return np.concatenate(parts) if parts else np.zeros((0, ROW_BYTES), np.uint8)
+
+
+def kernel_fields(kernel: Kernel) -> dict[str, int]:
+    """Fields that are the same in all of a kernel's instructions."""
+    op = kernel.op
+    flags = 0
+    fields: dict[str, int] = {}
+    if kernel.table:
+        flags |= int(Flag.IMAGE) if kernel.kind == "input" else int(Flag.TABLE)
+    if isinstance(op, (ir.Conv, ir.Linear)):
+        flags |= int(Flag.PACKED) if kernel.packed else 0
+        flags |= int(Flag.WIDE) if op.requant.bits == 12 else 0
+        fields |= {"y_zero": op.requant.zero_point, "ci_groups": kernel.ci_groups}
+        fields["og_per_group"] = kernel.og_per_group
+    if isinstance(op, (ir.Conv, ir.Eltwise)) and op.add is not None:
+        flags |= int(Flag.ADD)
+        fields |= {"add_ma": op.add.ma, "add_mb": op.add.mb, "add_constant": op.add.constant}
+        fields |= {"add_shift": op.add.shift, "add_zero": op.add.zero_point}
+    if isinstance(op, (ir.Pool, ir.LayerNorm)):
+        fields["y_zero"] = op.zero_point
+    if isinstance(op, ir.LayerNorm):
+        fields["channels"] = kernel.shape[0]
+    if isinstance(op, ir.Attention):
+        flags |= int(Flag.QUANTIZED) if op.quantized is not None else 0
+        fields["y_zero"] = op.divide.zero_point
+    if isinstance(op, ir.Input):
+        fields |= {"channels": op.image[0], "block": op.block, "x_width": op.image[2], "x_height": op.image[1]}
+        fields["x_cols"] = op.image[2]
+    fields |= {"kernel_h": kernel.window[0], "kernel_w": kernel.window[1], "x_zero": kernel.x_zero}
+    fields |= {"stride_h": kernel.stride[0], "stride_w": kernel.stride[1]}
+    fields |= {"pad_top": kernel.pads[0], "pad_left": kernel.pads[1], "flags": flags}
+    return fields
+
+
+def _output(kernel: Kernel, home: Home, trace: int, chunk: Chunk, row0: int, rows: int, flat: bool) -> dict[str, int]:
+    return {
+        "y_pad": home.pad,
+        "y_base": home.base,
+        "y_plane": home.plane,
+        "y_width": home.width,
+        "y_ring": home.ring,
+        "y_groups": chunk.groups,
+        "y_group0": chunk.group0,
+        "y_row0": row0,
+        "y_rows": 1 if flat else rows,
+        "y_cols": rows * home.width if flat else home.width,
+        "y_slot": row0 % home.ring,
+        "y_height": kernel.height,
+        "trace": trace,
+    } | ({"x_cols": rows * home.width} if flat else {})
+
+
+def _inputs(kernel: Kernel, homes: dict[str, Home], row0: int, flat: bool, part: int) -> dict[str, int]:
+    if not kernel.xs:
+        return {}
+    home = homes[kernel.xs[part]]
+    first = kernel.input_rows(row0, row0 + 1)[0] if kernel.tileable else 0
+    fields = {
+        "x_pad": home.pad,
+        "x_base": home.base,
+        "x_plane": home.plane,
+        "x_width": home.width,
+        "x_ring": home.ring,
+        "x_groups": home.groups,
+        "x_height": home.height,
+        "x_first": first,
+        "x_slot": first % home.ring,
+    } | ({} if flat else {"x_cols": home.width})
+    if kernel.residual:
+        residual = homes[kernel.residual]
+        fields |= {"r_pad": residual.pad, "r_base": residual.base, "r_plane": residual.plane}
+        fields |= {"r_ring": residual.ring, "r_slot": row0 % residual.ring}
+    return fields
+
+
+def attention_part(graph: ir.Graph, kernel: Kernel, part: int) -> dict[str, int]:
+    """Output groups that input ``part`` of an attention makes: a third of its own."""
+    groups = [layout.channel_groups(graph.tensors[x].shape[0]) // 3 for x in kernel.xs]
+    return {"y_group0": sum(groups[:part]), "y_groups": groups[part]}

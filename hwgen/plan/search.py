@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Search for the machine and the schedule: array size, pads, ring, segment boundaries, row tiles, array modes.
+
+The board's limits bound the machines. For each one, a shortest path over the kernels picks the segments: kernels run
+one by one where memory allows, and in row tiles where not. The greedy allocator has the last word; when it fails, the
+path is searched again with less memory. The fewest estimated cycles win; within 1 % (the model is not better), the
+fewest BRAM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from hwgen import ir
+from hwgen.errors import FitError, Problem
+from hwgen.plan import cost, layout
+from hwgen.plan.allocate import Place, place
+from hwgen.plan.assemble import lives
+from hwgen.plan.kernel import Kernel
+from hwgen.plan.lower import Lowered, lower, modes, tile_rows
+from hwgen.plan.program import BANKS, ROW_BYTES, WORD_BYTES, Config
+from hwgen.plan.schedule import Segment, Tiling, last_readers, play
+
+BLOCKS = (16, 8, 4, 2, 1)
+PADS = (8, 6, 5, 4, 3, 2)
+DEPTHS = (512, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
+RINGS = (512, 1024, 2048, 4096, 8192)
+SEGMENT_MAX = 14
+"""Kernels of a tiled segment."""
+TOLERANCE = 1.01
+"""Machines within 1 % of the fewest cycles count as equally fast."""
+MEMORY_SHARES = (1.0, 0.9, 0.8, 0.65, 0.5)
+"""Shares of the pads that the path may fill; the smaller ones leave slack to a greedy allocator that failed."""
+WORD_ROW_BYTES = BANKS * WORD_BYTES
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Parameters that a caller fixes instead of searching them; for tests and for later, calibrated searches."""
+
+    blocks: int | None = None
+    acc_groups: int = 32
+    pads: int | None = None
+    pad_depth: int | None = None
+    ring_rows: int | None = None
+    segments: tuple[Segment, ...] | None = None
+    """The whole schedule."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """A machine and a schedule that fit."""
+
+    config: Config
+    lowered: tuple[Lowered, ...]
+    places: dict[str, Place]
+    cycles: int
+    resources: dict[str, int]
+    machines: int = 1
+    """Machines that the search looked at."""
+
+
+def base_config(kernels: Sequence[Kernel]) -> Config:
+    """The parameters that follow from the model alone."""
+    line = vector = image = WORD_BYTES
+    head = 16
+    for k in kernels:
+        if k.kind == "depthwise":
+            step = 4 * k.stride[1]
+            line = max(line, -(-(k.x_shape[2] + k.pads[1] + k.pads[3]) // step) * step)
+        if k.kind in ("linear", "layer_norm"):
+            vector = max(vector, k.x_shape[0], k.shape[0])
+        if isinstance(k.op, ir.Input):
+            image = k.op.image[0] * k.op.image[2]
+        if isinstance(k.op, ir.Attention):
+            head = max(head, k.op.head_dim)
+    up = [-(-v // 16) * 16 for v in (line, vector, image)]
+    return Config(line_words=up[0], mlp_channels=up[1], image_row_bytes=up[2], head_dim=head)
+
+
+class _Planner:
+    """Everything that does not change with the machine, and caches of what changes little."""
+
+    def __init__(self, kernels: Sequence[Kernel], output: str, ddr_rate: float) -> None:
+        self.kernels = kernels
+        self.output = output
+        self.ddr_rate = ddr_rate
+        self.last = last_readers(kernels, output)
+        self.heights = {k.y: k.height for k in kernels}
+        self.whole = {k.y: self.size(k, k.height) for k in kernels}
+        self.across = [
+            sum(self.whole[k.y] for k in kernels[:start] if self.last[k.y] >= start) for start in range(len(kernels))
+        ]
+        self.largest_across = [
+            max((self.whole[k.y] for k in kernels[:start] if self.last[k.y] >= start), default=0)
+            for start in range(len(kernels))
+        ]
+        self._plays: dict[Segment, tuple[Tiling, int, int]] = {}
+        self._lowered: dict[tuple[Segment, int, int, int], Lowered | None] = {}
+
+    @staticmethod
+    def size(kernel: Kernel, ring: int) -> int:
+        return kernel.groups * layout.plane_rows(ring, kernel.width)
+
+    def play(self, segment: Segment) -> tuple[Tiling, int, int]:
+        """The played segment, word rows that live in it, and the largest tensor of these."""
+        if segment not in self._plays:
+            tiling = play(self.kernels, segment, self.last)
+            sizes = [self.size(k, tiling.rings[k.y]) for k in self.kernels[segment.start : segment.end]]
+            total = sum(sizes) + self.across[segment.start]
+            self._plays[segment] = tiling, total, max(*sizes, self.largest_across[segment.start])
+        return self._plays[segment]
+
+    def lower(self, segment: Segment, config: Config) -> Lowered | None:
+        key = (segment, config.blocks, config.acc_groups, config.ring_rows)
+        if key not in self._lowered:
+            tiling = self.play(segment)[0]
+            self._lowered[key] = lower(self.kernels, tiling, config, self.ddr_rate, self.heights)
+        return self._lowered[key]
+
+    def fits(self, segment: Segment, total: int, depth: int) -> bool:
+        _, words, largest = self.play(segment)
+        return words <= total and largest <= depth
+
+    def single(self, index: int) -> Segment:
+        return Segment(index, index + 1, self.kernels[index].height)
+
+    def path(self, config: Config, share: float) -> tuple[list[Lowered] | None, int]:
+        """Segments with the fewest cycles in this memory; also the furthest kernel that a path reaches."""
+        count = len(self.kernels)
+        total, depth = int(config.pads * config.pad_depth * share), config.pad_depth
+        alone = [self.fits(self.single(i), total, depth) for i in range(count)]
+        best: list[tuple[int, int, Lowered] | None] = [None] * (count + 1)  # cycles so far, start, segment
+        reached = 0
+        for start in range(count):
+            here = best[start]
+            if start and here is None:
+                continue
+            reached = start
+            cycles = here[0] if here else 0
+            for segment in self._candidates(start, alone, total, depth):
+                lowered = self.lower(segment, config)
+                if lowered is None:
+                    continue
+                new = cycles + lowered.cycles
+                old = best[segment.end]
+                if old is None or new < old[0]:
+                    best[segment.end] = new, start, lowered
+        if best[count] is None:
+            return None, reached
+        chain: list[Lowered] = []
+        at = count
+        while at > 0:
+            step = best[at]
+            assert step is not None
+            chain.append(step[2])
+            at = step[1]
+        return chain[::-1], count
+
+    def _candidates(self, start: int, alone: Sequence[bool], total: int, depth: int) -> Iterator[Segment]:
+        """Segments from ``start`` that fit: the kernel alone; tiled ones only around a kernel that does not fit alone,
+        each with the largest tile that fits (fewer steps are fewer cycles)."""
+        if alone[start]:
+            yield self.single(start)
+        for end in range(start + 1, min(start + SEGMENT_MAX, len(alone)) + 1):
+            if not self.kernels[end - 1].tileable:
+                break
+            if all(alone[start:end]) or end == start + 1:
+                continue
+            for rows in tile_heights(self.kernels[end - 1].height):
+                segment = Segment(start, end, rows)
+                if self.fits(segment, total, depth):
+                    yield segment
+                    break
+
+    def design(self, config: Config, segments: Sequence[Segment] | None) -> tuple[Design | None, int]:
+        """A design for this machine, or None and the kernel where it fails."""
+        reached = 0
+        for share in MEMORY_SHARES:
+            if segments is None:
+                lowered, at = self.path(config, share)
+                reached = at
+            else:
+                tried = [self.lower(s, config) for s in segments]
+                lowered = [s for s in tried if s is not None]
+                lowered = lowered if len(lowered) == len(tried) else None
+            if lowered is None:
+                break
+            places = place(lives(self.kernels, lowered, self.output), config.pads, config.pad_depth)
+            if places is not None:
+                cycles = sum(s.cycles for s in lowered) + cost.store_cycles(self._output_words())
+                return Design(config, tuple(lowered), places, cycles, cost.resources(config)), reached
+            if segments is not None:
+                break
+        return None, reached
+
+    def _output_words(self) -> int:
+        end = next(k for k in self.kernels if k.y == self.output)
+        return end.groups * end.height * end.width
+
+
+def tile_heights(height: int) -> list[int]:
+    """Rows a step to try, from large to small."""
+    sizes = {-(-height // parts) for parts in (2, 3, 4, 6, 8, 12, 16, 24, 32)} | {4, 3, 2, 1}
+    return sorted((s for s in sizes if s < height or height == 1), reverse=True)
+
+
+def machines(base: Config, options: Options, limits: dict[str, int], blocks: int) -> list[tuple[int, Config]]:
+    """``(BRAM36, machine)`` of every machine with this array that the limits allow, smallest first."""
+    result = []
+    for ring in [options.ring_rows] if options.ring_rows else RINGS:
+        for pads in [options.pads] if options.pads else PADS:
+            for depth in [options.pad_depth] if options.pad_depth else DEPTHS:
+                config = replace(
+                    base, blocks=blocks, acc_groups=options.acc_groups, pads=pads, pad_depth=depth, ring_rows=ring
+                )
+                used = cost.resources(config)
+                if all(used[name] <= limits[name] for name in used):
+                    result.append((used["bram36"], config))
+    return sorted(result, key=lambda pair: (pair[0], pair[1].pads, pair[1].pad_depth, pair[1].ring_rows))
+
+
+def search(
+    kernels: Sequence[Kernel],
+    output: str,
+    limits: dict[str, int],
+    ddr_rate: float,
+    options: Options,
+    progress: Progress | None = None,
+) -> Design:
+    """The best design within ``limits`` (counts of dsp, bram36, lut, ff). Raises FitError when there is none."""
+    base = base_config(kernels)
+    planner = _Planner(kernels, output, ddr_rate)
+    arrays = [options.blocks] if options.blocks else list(BLOCKS)
+    looked = 0
+    problems: list[Problem] = []
+    for blocks in arrays:
+        if any(k.kind == "conv" and not modes(k, blocks) for k in kernels):
+            continue
+        found: list[Design] = []
+        dead: list[Config] = []  # machines without a design, or slow: smaller memories are no better
+        fewest = 0
+        candidates = machines(base, options, limits, blocks)
+        for _, config in reversed(candidates):
+            if any(_within(config, d) for d in dead):
+                continue
+            looked += 1
+            design, _ = planner.design(config, options.segments)
+            if design is None:
+                dead.append(config)
+                continue
+            fewest = min(fewest or design.cycles, design.cycles)
+            if design.cycles > fewest * TOLERANCE:
+                dead.append(config)
+            found.append(design)
+            if progress is not None:
+                progress(f"{blocks} blocks, {config.pads} pads x {config.pad_depth}: {design.cycles:,} cycles")
+        if found:
+            near = [d for d in found if d.cycles <= fewest * TOLERANCE]
+            best = min(near, key=lambda d: (d.resources["bram36"], d.cycles, d.config.pads, d.config.pad_depth))
+            return replace(best, machines=looked)
+        if candidates and not problems:
+            problems = _why_not(planner, [c for _, c in candidates], limits, options)
+    raise FitError("The model does not fit the board:", problems or _no_machine(base, options, limits, kernels))
+
+
+def _within(small: Config, large: Config) -> bool:
+    """``small`` has no more of any memory than ``large``."""
+    return small.pads <= large.pads and small.pad_depth <= large.pad_depth and small.ring_rows <= large.ring_rows
+
+
+def _no_machine(base: Config, options: Options, limits: dict[str, int], kernels: Sequence[Kernel]) -> list[Problem]:
+    """Not even the smallest machine fits: what it lacks."""
+    arrays = [options.blocks] if options.blocks else list(BLOCKS)
+    able = [b for b in arrays if all(modes(k, b) for k in kernels if k.kind == "conv")]
+    if not able:
+        stuck = next(k for k in kernels if k.kind == "conv" and not modes(k, arrays[-1]))
+        return [
+            Problem(
+                stuck.op.name,
+                stuck.kind,
+                f"stride {stuck.stride[1]} in groups of {stuck.og_per_group * 16} channels has no mapping on the array",
+                "Use a stride of at most 4, or dense convolutions",
+            )
+        ]
+    smallest = replace(
+        base,
+        blocks=able[-1],
+        pads=options.pads or PADS[-1],
+        pad_depth=options.pad_depth or DEPTHS[0],
+        ring_rows=options.ring_rows or RINGS[0],
+    )
+    used = cost.resources(smallest)
+    return [
+        Problem(
+            "machine",
+            "",
+            f"the smallest machine needs {used[name]:,} {name.upper()} (estimated), the limit is {limits[name]:,}",
+            "Use a larger board",
+        )
+        for name in used
+        if used[name] > limits[name]
+    ]
+
+
+def _why_not(
+    planner: _Planner, candidates: Sequence[Config], limits: dict[str, int], options: Options
+) -> list[Problem]:
+    """What does not fit, for the machine with the most pad memory, or whose ring is largest."""
+    kernels = planner.kernels
+    ring = max(c.ring_rows for c in candidates)
+    problems = []
+    for k in kernels:
+        tile = (
+            min((candidates[0].blocks >> m for m in modes(k, candidates[0].blocks)), default=1)
+            if k.kind == "conv"
+            else 1
+        )
+        need = tile_rows(k, tile) + k.table
+        if need > ring:
+            problems.append(
+                Problem(
+                    k.op.name,
+                    k.kind,
+                    f"the weights of one output tile need {need * ROW_BYTES:,} bytes of the weight ring (BRAM36), "
+                    f"the limit is {ring * ROW_BYTES:,}",
+                    "Use fewer input channels or a smaller window, or a larger board",
+                )
+            )
+    if problems:
+        return problems
+    roomy = max(candidates, key=lambda c: (c.pads * c.pad_depth, c.pad_depth, c.ring_rows))
+    total = roomy.pads * roomy.pad_depth
+    for k in kernels:
+        need, largest = _least(planner, k.index)
+        deepest = max(c.pad_depth for c in candidates)
+        if need > total or largest > deepest:
+            what, amount, limit = ("", need, total) if need > total else (" in one pad", largest, deepest)
+            problems.append(
+                Problem(
+                    k.op.name,
+                    k.kind,
+                    f"its activations need {amount * WORD_ROW_BYTES // 1024:,} KiB of on-chip memory{what}, even in "
+                    f"tiles of one row; {limit * WORD_ROW_BYTES // 1024:,} KiB fit the limit of {limits['bram36']:,} "
+                    f"BRAM36",
+                    "Use a larger board, a smaller input image, or fewer channels in this stage",
+                )
+            )
+    if problems:
+        return problems
+    _, reached = planner.design(roomy, options.segments)
+    peak = max(range(len(kernels)), key=lambda i: planner.play(planner.single(i))[1])
+    stuck = kernels[reached if reached < len(kernels) else peak]
+    return [
+        Problem(
+            stuck.op.name,
+            stuck.kind,
+            f"activations, weights and tiles do not fit together: {total * WORD_ROW_BYTES // 1024:,} KiB of pads and "
+            f"{ring * ROW_BYTES // 1024:,} KiB of ring are the most within {limits['bram36']:,} BRAM36",
+            "Use a larger board, or a smaller input image",
+        )
+    ]
+
+
+def _least(planner: _Planner, index: int) -> tuple[int, int]:
+    """Least word rows with which kernel ``index`` can run at all, and its largest tensor then."""
+    single = planner.play(planner.single(index))
+    best = (single[1], single[2])
+    for start in range(max(0, index - SEGMENT_MAX + 1), index + 1):
+        for end in range(max(index + 1, start + 2), min(start + SEGMENT_MAX, len(planner.kernels)) + 1):
+            if not all(k.tileable for k in planner.kernels[start:end]):
+                break
+            _, words, largest = planner.play(Segment(start, end, 1))
+            best = min(best, (words, largest))
+    return best

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Planned Programs, executed, equal the direct reference on every tensor that leaves a kernel."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hwgen import ir
+from hwgen.errors import FitError
+from hwgen.plan import Options, Plan, Segment, plan
+from hwgen.plan.kernel import describe
+from plan_boards import LARGE, SMALL, TestBoard, differences
+from random_graphs import Builder, efficientvit, random_graph, random_image
+
+
+@pytest.mark.parametrize("board", [LARGE, SMALL], ids=lambda b: b.name)
+@pytest.mark.parametrize("seed", range(10))
+def test_random_graphs(seed: int, board: TestBoard) -> None:
+    graph = random_graph(seed)
+    planned = plan(graph, board)
+    images = [random_image(graph, seed), random_image(graph, seed + 100)]
+    assert differences(graph, planned, images) == []
+    assert all(r["used"] <= r["limit"] for r in planned.resources.values())
+
+
+@pytest.mark.parametrize("seed", range(60, 64))
+def test_graphs_without_a_head(seed: int) -> None:
+    """The output is a whole feature map."""
+    graph = random_graph(seed, head=False, attention=seed % 2 == 0)
+    assert differences(graph, plan(graph, LARGE), [random_image(graph, seed)]) == []
+
+
+def smallest(graph: ir.Graph, options: Options) -> Plan | None:
+    """The plan with the shallowest pads that still works, so that many kernels are tiled and rings wrap."""
+    best = None
+    for depth in (400, 200, 120, 90, 70, 50, 40, 30, 24, 18, 12):
+        try:
+            best = plan(graph, LARGE, options=replace(options, pad_depth=depth))
+        except FitError:
+            break
+    return best
+
+
+@pytest.mark.parametrize("seed", range(20, 32))
+def test_shallow_pads_and_small_rings(seed: int) -> None:
+    graph = random_graph(seed, blocks=4)
+    ring = (140, 300, 2048)[seed % 3]
+    planned = smallest(graph, Options(blocks=(16, 4, 1)[seed // 3 % 3], pads=2 + seed % 2, ring_rows=ring))
+    if planned is None:
+        pytest.skip("its largest weight tile exceeds this ring")
+    assert differences(graph, planned, [random_image(graph, seed)]) == []
+
+
+def random_segments(graph: ir.Graph, seed: int) -> tuple[Segment, ...]:
+    random = np.random.default_rng(seed)
+    kernels = describe(graph)
+    segments, start = [], 0
+    while start < len(kernels):
+        end = start + 1
+        while end < len(kernels) and kernels[start].tileable and kernels[end].tileable and random.random() < 0.75:
+            end += 1
+        height = kernels[end - 1].height
+        segments.append(Segment(start, end, int(random.integers(1, height + 1)) if kernels[start].tileable else height))
+        start = end
+    return tuple(segments)
+
+
+@pytest.mark.parametrize("seed", range(40, 56))
+def test_any_segments_and_tiles(seed: int) -> None:
+    """Segments that no search would choose: across strides, residuals, branches, in tiles of any height."""
+    graph = random_graph(seed, blocks=5, attention=seed % 2 == 0)
+    options = Options(
+        blocks=(16, 8, 2)[seed % 3],
+        pads=3,
+        pad_depth=4096,
+        ring_rows=(400, 1200)[seed % 2],
+        acc_groups=(4, 32)[seed // 2 % 2],
+        segments=random_segments(graph, seed),
+    )
+    limits = {name: 100 * count for name, count in LARGE.limits.items()}
+    planned = plan(graph, replace(LARGE, limits=limits), options=options)
+    assert differences(graph, planned, [random_image(graph, seed)]) == []
+
+
+def test_tiles_wrap_and_weights_stream() -> None:
+    """The cases above really contain what they are for."""
+    builder = Builder(3, (3, 21, 19))
+    builder.conv(48, 3)
+    for _ in range(2):
+        builder.mbconv(48, 3, 5, 1, 256)
+    graph = builder.graph()
+    limits = {name: 100 * count for name, count in LARGE.limits.items()}
+    options = Options(2, 32, 3, 4096, 100, (Segment(0, len(graph.ops), 2),))
+    planned = plan(graph, replace(LARGE, limits=limits), options=options)
+    records = planned.program.instructions
+    assert any(r["y_slot"] < r["y_row0"] for r in records), "a ring wraps"
+    loads = [int(r["ddr"]) for r in records if r["opcode"] == 1]
+    assert len(loads) > len(set(loads)), "weights are loaded again in later steps"
+    assert any(r["y_group0"] > 0 for r in records if r["opcode"] in (3, 4)), "weights come in chunks"
+    assert any(r["y_cols"] > r["y_width"] for r in records), "rows are joined"
+    assert differences(graph, planned, [random_image(graph, 1)]) == []
+
+
+def test_same_input_same_bytes() -> None:
+    first, second = (plan(random_graph(3), LARGE) for _ in range(2))
+    assert first.program.to_bytes() == second.program.to_bytes()
+    assert first.program.weights == second.program.weights
+    assert first.kernels == second.kernels and first.tiles == second.tiles
+
+
+def test_plan_reports() -> None:
+    graph = random_graph(5)
+    planned = plan(graph, LARGE, batch=4, clock_mhz=100.0)
+    performance = planned.performance
+    store = performance["latency_cycles"] - sum(k.cycles for k in planned.kernels)
+    assert 0 < store < 2000, "the sum of the kernels and the store"
+    assert performance["frames_per_second"] == pytest.approx(100e6 / performance["interval_cycles"], abs=1e-3)
+    assert (performance["batch"], performance["clock_mhz"], performance["source"]) == (4, 100.0, "estimated")
+    assert len(planned.kernels) == len(graph.ops)
+    assert [k.output for k in planned.kernels] == [op.y for op in graph.ops]
+    assert planned.kernels[1].nodes == graph.ops[1].source
+    assert {k.family for k in planned.kernels} == {"conv", "linear_attention", "mlp"}
+
+
+def test_less_ddr_takes_longer() -> None:
+    graph = random_graph(5)
+    fast, slow = plan(graph, LARGE), plan(graph, replace(LARGE, ddr_bytes_per_second=1e9))
+    assert slow.performance["latency_cycles"] > 1.3 * fast.performance["latency_cycles"]
+
+
+def test_small_efficientvit() -> None:
+    """Stages of 64 and 128 channels with attention; the board's memory forces row tiles."""
+    graph = efficientvit(96, (16, 32, 64, 128), (1, 2, 2, 2), (256, 272, 50), 4096)
+    small = replace(SMALL, limits=SMALL.limits | {"bram36": 140})
+    planned = plan(graph, small)
+    assert planned.tiles["tiled_segments"]
+    assert differences(graph, planned, [random_image(graph, 1)]) == []
+
+
+@pytest.mark.slow
+def test_efficientvit_b1() -> None:
+    graph = efficientvit()
+    start = time.perf_counter()
+    planned = plan(graph, LARGE)
+    assert time.perf_counter() - start < 15
+    assert planned.program.config.blocks == 16
+    assert planned.performance["latency_cycles"] < 1_000_000
+    assert differences(graph, planned, [random_image(graph, 1)]) == []
