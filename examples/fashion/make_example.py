@@ -182,6 +182,30 @@ def name_activations(model: onnx.ModelProto) -> None:
     del model.graph.value_info[:]  # it still has the old names; the quantizer infers it again
 
 
+def join_activations(model: onnx.ModelProto) -> None:
+    """Removes the quantizer between each convolution and its HardSwish, in place.
+
+    The quantizer cannot leave it out: it always quantizes the output of a convolution that it quantizes.
+    """
+    producer = {output: node for node in model.graph.node for output in node.output}
+    joined: dict[str, str] = {}
+    for dequantize in [node for node in model.graph.node if node.op_type == "DequantizeLinear"]:
+        quantizer = producer.get(dequantize.input[0])
+        readers = {n.op_type for n in model.graph.node if dequantize.output[0] in n.input}
+        if quantizer is None or readers != {"HardSigmoid", "Mul"} or producer[quantizer.input[0]].op_type != "Conv":
+            continue
+        joined[dequantize.output[0]] = quantizer.input[0]
+        model.graph.node.remove(dequantize)
+        model.graph.node.remove(quantizer)
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = joined.get(name, name)
+    read = {name for node in model.graph.node for name in node.input}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+
+
 def quantize(source: Path, target: Path, form: str, calibration: np.ndarray) -> None:
     """Writes the QDQ model of one form: int8 activations, int8 weights per output channel."""
     with tempfile.TemporaryDirectory() as folder:
@@ -204,6 +228,8 @@ def quantize(source: Path, target: Path, form: str, calibration: np.ndarray) -> 
             nodes_to_exclude=excluded,
         )
     model = onnx.load(target)
+    if form == "fusedact":
+        join_activations(model)
     # Only what a reader of the model needs: the shapes can be inferred again, the other operator sets are not used.
     del model.graph.value_info[:]
     used = {node.domain for node in model.graph.node}

@@ -44,7 +44,9 @@ def _fuse_add(graph: Graph, add: Eltwise, producers: dict[str, Op]) -> tuple[Con
     swapped = AddSpec(spec.mb, spec.ma, spec.constant, spec.shift, spec.zero_point)
     for own, other, constants in ((add.x, add.residual, spec), (add.residual, add.x, swapped)):
         conv = producers.get(own)
-        if not isinstance(conv, Conv) or conv.depthwise or conv.add is not None or own == other:
+        if not isinstance(conv, Conv) or conv.depthwise or conv.add is not None:
+            continue
+        if other in (own, conv.x):  # a pad is read once an instruction: the residual must be another tensor
             continue
         if len(graph.consumers(own)) == 1 and own != graph.output:
             return replace(conv, y=add.y, residual=other, add=constants), conv.name
