@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from hwgen import cli, pipeline
-from tests import tiny_models
+from qdq_models import save, small_vit
 
 ROOT = Path(__file__).resolve().parent.parent
 MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.25, 0.3)
@@ -21,6 +22,19 @@ MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.25, 0.3)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/ instead of comparing")
+
+
+@pytest.fixture(scope="session")
+def shared_model() -> Callable[[str], Path]:
+    """Path of a large model that is not in this repository: in $HWGEN_MODELS, or ../shared/models. Skips without it."""
+    folder = Path(os.environ.get("HWGEN_MODELS") or ROOT.parent / "shared" / "models")
+
+    def find(name: str) -> Path:
+        if not (folder / name).is_file():
+            pytest.skip(f"{name} is not in {folder}; set HWGEN_MODELS to the folder that holds it")
+        return folder / name
+
+    return find
 
 
 @dataclass(frozen=True)
@@ -51,8 +65,8 @@ def hwgen(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A QDQ network of five kernels."""
-    return tiny_models.save(tiny_models.tiny(), tmp_path_factory.mktemp("model") / "tiny.onnx")
+    """A random QDQ network with every kind of kernel; image (1, 3, 12, 12), 10 classes."""
+    return save(small_vit(0), tmp_path_factory.mktemp("model") / "tiny.onnx")
 
 
 @pytest.fixture(scope="session")

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from qdq_models import Model, save, small_vit
 
 from hwgen import frontend, passes
 from hwgen import numerics as nx
 from hwgen.backends.reference import direct, ort
 from hwgen.errors import ModelError
 from hwgen.ir import Attention, Conv, Eltwise
+from qdq_models import Model, save, small_vit
 
 pytest.importorskip("onnxruntime")
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from random_programs import OPCODES, SMALL, Case, case
 
 from hwgen.backends.reference.program import execute
 from hwgen.errors import InternalError
 from hwgen.plan import layout
 from hwgen.plan.program import Config, Opcode, Program, program_from_bytes
+from random_programs import OPCODES, SMALL, Case, case
 
 CASES = 40
 

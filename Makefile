@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every target sets up .venv by itself; nothing else is needed but python3, g++ and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+EXAMPLE := examples/fashion
+DEMO := build/fashion
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-all lint format golden bench clean
+
+help:
+	@echo "make demo      build the Fashion-MNIST example for the ZCU102 and simulate it (about 3 minutes)"
+	@echo "make test      fast tests;  make test-all: also the slow ones"
+	@echo "make lint      ruff, mypy, and clang-format where it is installed"
+	@echo "make format    apply the formatters"
+	@echo "make golden    rewrite the reviewed files under tests/golden/"
+	@echo "make bench     measure compile time, simulation time and accuracy"
+	@echo "make venv      only set up $(VENV);  make clean: remove it and all outputs"
+
+venv: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "hwgen needs Python 3.10 or later; $(PYTHON) is older. Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV) >$(VENV).log 2>&1 || $(PYTHON) -m virtualenv -q $(VENV) >>$(VENV).log 2>&1 || \
+	  { cat $(VENV).log >&2; rm -rf $(VENV) $(VENV).log; \
+	    echo "$(PYTHON) cannot make a virtual environment. On Debian or Ubuntu: sudo apt install python3-venv" >&2; exit 2; }
+	@rm -f $(VENV).log
+	@echo "installing hwgen and what it needs into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# mean and deviation of the training pixels, as in example.json
+demo: $(STAMP)
+	$(BIN)/hwgen build $(EXAMPLE)/fashion_vit.onnx --board zcu102 --mean 0.2860 --std 0.3530 -o $(DEMO) --quiet
+	$(BIN)/python $(EXAMPLE)/demo.py $(DEMO)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow" -n auto
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest -n auto
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	@if command -v clang-format >/dev/null; then \
+	  git ls-files 'templates/*.hpp' 'templates/*.h' 'templates/*.cpp' | xargs -r clang-format --dry-run -Werror; \
+	else echo "clang-format is not installed: the C++ format is not checked"; fi
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+golden: $(STAMP)
+	$(BIN)/python -m pytest tests -k golden --update-golden
+
+bench: $(STAMP)
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

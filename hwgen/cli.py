@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line. Exit codes: 0 done, 1 a comparison differs, 2 the user's to mend, 70 a bug of hwgen, 130 Ctrl-C.
+
+With ``--json`` the report, and nothing else, goes to standard output; all messages go to standard error.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from hwgen import __version__
+from hwgen.errors import UserError
+
+EXIT_MISMATCH = 1
+EXIT_USER = 2
+EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+
+app = typer.Typer(
+    name="hwgen",
+    help="Compile a quantized ONNX hybrid Vision Transformer to a bit-exact FPGA accelerator.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more; with a bug of hwgen, show the traceback.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the report as JSON on standard output, and nothing else there.")
+]
+
+
+def errors() -> Console:
+    """The console for messages; made anew so that a redirected standard error is honoured."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def guarded(command: F) -> F:
+    """Turn exceptions into one clear message and the exit code."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        code = 0
+        try:
+            command(*args, **kwargs)
+            return
+        except UserError as error:
+            errors().print(f"hwgen: {error}", style="red", markup=False)
+            code = EXIT_USER
+        except KeyboardInterrupt:
+            errors().print("hwgen: interrupted; nothing was left behind", style="yellow")
+            code = EXIT_INTERRUPTED
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            _report_bug(error, verbose=bool(kwargs.get("verbose")))
+            code = EXIT_BUG
+        raise typer.Exit(code)
+
+    return run  # type: ignore[return-value]
+
+
+def _report_bug(error: Exception, *, verbose: bool) -> None:
+    console = errors()
+    if verbose:
+        console.print("".join(traceback.format_exception(error)), markup=False)
+    lines = str(error).splitlines() or [""]
+    console.print(f"hwgen: this is a bug of hwgen ({type(error).__name__}: {lines[0]})", style="red", markup=False)
+    more = "" if verbose else " Run the command again with -v for the traceback, and"
+    please = "Please" if verbose else "please"
+    console.print(
+        f"hwgen:{more} {please} report it with the command, the model if you may, and hwgen {__version__}.",
+        markup=False,
+    )
+
+
+@contextmanager
+def showing_progress(enabled: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress line on a terminal; nothing where there is none."""
+    console = errors()
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not (enabled and console.is_terminal)) as bar:
+        task = bar.add_task("", total=None)
+
+        def update(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total or None)
+
+        yield update
+
+
+def reports() -> Console:
+    """The console for reports; where it is no terminal, wide enough that tables need not fold."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=160)
+
+
+def emit(report: Any, human: Callable[[], RenderableType], *, as_json: bool, quiet: bool) -> None:
+    """The report: JSON on standard output, or what a person reads, or nothing with ``quiet``."""
+    if as_json:
+        sys.stdout.write(json.dumps(report, indent=1, allow_nan=False) + "\n")
+    elif not quiet:
+        reports().print(human())
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"hwgen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(number: int, frame: object) -> None:
+    """SIGTERM unwinds the stack, so that temporary folders go."""
+    raise SystemExit(128 + number)
+
+
+@app.command()
+@guarded
+def build(
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="Quantized ONNX file (QDQ, opset 13 to 21).")
+    ] = None,
+    board: Annotated[
+        str | None,
+        typer.Option("--board", metavar="B", help="Name of a board (see hwgen boards) or path of a board.toml."),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder to write; it must be new, empty or an earlier build, which is then replaced.",
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(metavar="N", help="Frames that one start of the accelerator processes. Default 1.")
+    ] = None,
+    clock: Annotated[float | None, typer.Option(metavar="MHZ", help="Clock in MHz. Default: the board's.")] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,C",
+            help="With --std: the accelerator takes uint8 images, and the model sees (byte / 255 - mean) / std. "
+            "One value a channel.",
+        ),
+    ] = None,
+    std: Annotated[str | None, typer.Option(metavar="A,B,C", help="See --mean.")] = None,
+    synth: Annotated[
+        bool | None,
+        typer.Option(
+            "--synth", help="Also run Vitis HLS, if it is installed, and put what it reports into report.json."
+        ),
+    ] = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Compile MODEL for a board and write the build folder.
+
+    Writes manifest.json, report.json, program.bin, weights.bin, model.onnx and the Vitis HLS project hls/, all or
+    nothing. Options may also stand in hwgen.toml in the current folder; the command line wins. Exit code 2 if the model
+    is not mapped completely or does not fit the board.
+    """
+    from hwgen import pipeline, settings
+    from hwgen.report import terminal
+
+    given = {
+        "model": model,
+        "board": board,
+        "output": output,
+        "batch": batch,
+        "clock": clock,
+        "mean": settings.numbers(mean, "--mean"),
+        "std": settings.numbers(std, "--std"),
+        "synth": synth,
+    }
+    options = settings.resolve(given, Path.cwd())
+    with showing_progress(not quiet) as progress:
+        report = pipeline.build(options, progress)
+    emit(report, lambda: terminal.build(str(options.output), report), as_json=as_json, quiet=quiet)
+    if verbose and not as_json and not quiet:
+        reports().print(terminal.plan_details(report))
+
+
+@app.command()
+@guarded
+def inspect(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.", show_default=False)],
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Show which kernel each node of MODEL goes to, or why not and what to do.
+
+    Exit code 0 if every node is mapped, else 2. With -v also lists the nodes that are mapped.
+    """
+    from hwgen import pipeline
+    from hwgen.report import terminal
+
+    with showing_progress(not quiet) as progress:
+        progress("reading the model", 0, 0)
+        coverage = pipeline.cover(model)
+    report = pipeline.coverage_report(coverage)
+    rows = coverage.rows if verbose else ()
+    emit(report, lambda: terminal.inspection(str(model), report, rows), as_json=as_json, quiet=quiet)
+    if report["unsupported"] or report["mapped"] != report["nodes"]:
+        raise typer.Exit(EXIT_USER)
+
+
+@app.command()
+@guarded
+def sim(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Build folder.", show_default=False)],
+    level: Annotated[
+        str,
+        typer.Option(
+            metavar="reference|csim|onnxruntime",
+            help="reference: the NumPy machine executes the Program. csim: the emitted C++ does, compiled with g++. "
+            "onnxruntime: compare the integer reference with ONNX Runtime instead.",
+        ),
+    ] = "reference",
+    frames: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Frames. Default: 1, or all of --input.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of the random input and of the fault.")] = 0,
+    input: Annotated[
+        Path | None,
+        typer.Option("--input", metavar="X.npy", help="The model's float input, (N, C, H, W). Default: random."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="Y.npy", help="Write the float output here, batch first.")
+    ] = None,
+    inject_fault: Annotated[
+        str | None,
+        typer.Option(
+            "--inject-fault",
+            metavar="[weights|program|table]",
+            help="Flip one bit in what the machine loads (default: weights), to see that the comparison finds it.",
+        ),
+    ] = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Simulate a build and compare every tensor that leaves a kernel with the integer reference, bit for bit.
+
+    Exit code 0 if all are equal, 1 if any differs, 2 for wrong input.
+    """
+    from hwgen import simulation
+    from hwgen.report import terminal
+
+    with showing_progress(not quiet) as progress:
+        report = simulation.simulate(
+            directory,
+            level,
+            frames=frames,
+            seed=seed,
+            input=input,
+            output=output,
+            inject_fault=inject_fault,
+            progress=progress,
+        )
+    emit(report, lambda: terminal.simulation(report, verbose=verbose), as_json=as_json, quiet=quiet)
+    if report["exit_code"]:
+        raise typer.Exit(report["exit_code"])
+
+
+@app.command()
+@guarded
+def boards(verbose: Verbose = False, quiet: Quiet = False, as_json: Json = False) -> None:
+    """List the boards that come with hwgen. With -v also where the figures come from."""
+    from hwgen.board import board_names, load_board
+    from hwgen.report import terminal
+
+    entries = [load_board(name).to_dict() for name in board_names()]
+    emit(entries, lambda: terminal.boards(entries), as_json=as_json, quiet=quiet)
+    if verbose and not as_json and not quiet:
+        rows = [(b["name"], section, source) for b in entries for section, source in b["sources"].items()]
+        reports().print(terminal.table("Sources", ("board", "section", "source"), rows))
+
+
+@app.command()
+@guarded
+def doctor(verbose: Verbose = False, quiet: Quiet = False, as_json: Json = False) -> None:
+    """Show which tools are here, what each is for and how to get it. Exit code 2 if a needed one is missing."""
+    from hwgen.doctor import examine
+    from hwgen.report import terminal
+
+    entries = examine()
+    emit(entries, lambda: terminal.doctor(entries), as_json=as_json, quiet=quiet)
+    if verbose and not as_json and not quiet:
+        rows = [(e["name"], e["path"]) for e in entries if e["found"]]
+        reports().print(terminal.table("Paths", ("tool", "path"), rows))
+    if any(e["needed"] and not e["found"] for e in entries):
+        raise typer.Exit(EXIT_USER)
+
+
+def with_default_fault(arguments: list[str]) -> list[str]:
+    """``--inject-fault`` alone means weights: the value is optional, which the option parser does not know."""
+    result = []
+    for index, argument in enumerate(arguments):
+        result.append(argument)
+        following = arguments[index + 1] if index + 1 < len(arguments) else "-"
+        if argument == "--inject-fault" and following not in ("weights", "program", "table"):
+            result[-1] = "--inject-fault=weights"
+    return result
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    try:
+        app(args=with_default_fault(sys.argv[1:] if arguments is None else arguments), prog_name="hwgen")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1 if stop.code else 0
+    except KeyboardInterrupt:
+        errors().print("hwgen: interrupted", style="yellow")
+        return EXIT_INTERRUPTED
+    return 0

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stages one after the other: frontend, passes, plan, backends. docs/contracts.md specifies what is returned."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hwgen import __version__, frontend, ir, passes, plan
+from hwgen.artifact import FORMAT, FORMAT_VERSION, check_target, plain, replacing, write_json
+from hwgen.backends import hls
+from hwgen.board import Board, load_board
+from hwgen.frontend.coverage import Coverage
+from hwgen.frontend.onnx_file import read_proto
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is (0: unknown)."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """A Progress that shows nothing."""
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What ``hwgen build`` was asked for."""
+
+    model: Path
+    board: str
+    output: Path
+    batch: int = 1
+    clock_mhz: float | None = None
+    """None: the board's."""
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    """With mean and std the accelerator takes uint8 images: ``(byte / 255 - mean) / std`` is what the model sees."""
+    synth: bool = False
+
+
+def coverage_report(coverage: Coverage) -> dict[str, Any]:
+    """The contract of ``hwgen inspect --json``."""
+    families = {name: int(coverage.kernels.get(name, 0)) for name in ("conv", "linear_attention", "mlp")}
+    return {
+        "nodes": coverage.nodes,
+        "mapped": coverage.mapped,
+        "unsupported": [asdict(problem) for problem in coverage.unsupported],
+        "kernels": families,
+        "macs": coverage.macs,
+        "parameters": coverage.parameters,
+    }
+
+
+def cover(model: Path) -> Coverage:
+    """Node by node what hwgen maps; raises ModelError for a file that cannot be read."""
+    loaded = frontend.load(model)
+    return loaded.coverage(None if loaded.graph is None else passes.run(loaded.graph))
+
+
+def inspect(model: Path) -> dict[str, Any]:
+    """How much of a model hwgen maps, as ``hwgen inspect --json`` prints it."""
+    return coverage_report(cover(model))
+
+
+def build(options: BuildOptions, progress: Progress = silent) -> dict[str, Any]:
+    """Write the build folder and return its report (the contents of report.json).
+
+    Raises ModelError, BoardError, FitError or UserError before anything is written; afterwards the folder is complete.
+    """
+    target = options.output.resolve()
+    check_target(target)
+    board = load_board(options.board)
+    progress("reading the model", 0, 0)
+    graph = passes.run(frontend.load(options.model).require(), options.mean, options.std)
+    progress("planning", 0, 0)
+    clock_mhz = board.clock_mhz if options.clock_mhz is None else options.clock_mhz
+    planned = plan.plan(
+        graph,
+        board,
+        batch=options.batch,
+        clock_mhz=clock_mhz,
+        progress=lambda line: progress(f"planning: {line}", 0, 0),
+    )
+    report = _report(options, board, graph, planned)
+    with replacing(target) as folder:
+        progress("writing", 0, 0)
+        (folder / "program.bin").write_bytes(planned.program.to_bytes())
+        (folder / "weights.bin").write_bytes(planned.program.weights)
+        (folder / "model.onnx").write_bytes(self_contained(options.model))
+        write_json(folder / "manifest.json", _manifest(options, board, graph, planned))
+        write_json(folder / "report.json", report)
+        hls.emit(planned.program, folder, part=board.part, clock_mhz=clock_mhz, name=project_name(options.model))
+    if options.synth:
+        progress("synthesizing", 0, 0)
+        report = _synthesize(target, report)
+    return plain(report)  # type: ignore[no-any-return]
+
+
+def self_contained(model: Path) -> bytes:
+    """The model as one file, external data embedded, so that a simulation can read it again."""
+    data: bytes = read_proto(model).SerializeToString(deterministic=True)
+    return data
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _output_shape(model: Path, shape: ir.Shape) -> tuple[int, ...]:
+    """Shape of the model's output, batch 1: (1, C) or (1, C, H, W) as the file declares it."""
+    declared = read_proto(model).graph.output[0].type.tensor_type.shape.dim
+    return (1, shape[0]) if len(declared) == 2 else (1, *shape)
+
+
+def project_name(model: Path) -> str:
+    """The model's file name as an identifier that every tool accepts."""
+    name = re.sub(r"[^A-Za-z0-9_]+", "_", model.stem).strip("_")[:64]
+    return name if name[:1].isalpha() else f"model_{name}".rstrip("_")
+
+
+def _synthesize(target: Path, report: dict[str, Any]) -> dict[str, Any]:
+    """Run Vitis HLS if it is there; what it reports joins report.json, whose own figures stay estimates."""
+    from hwgen.backends.hls import synth
+
+    report = {**report, "synthesis": synth.run_synthesis(target)}
+    temporary = target / "report.json.new"
+    write_json(temporary, report)
+    os.replace(temporary, target / "report.json")
+    return report
+
+
+def _report(options: BuildOptions, board: Board, graph: ir.Graph, planned: plan.Plan) -> dict[str, Any]:
+    families = Counter(k.family for k in planned.kernels if k.kind != "input")
+    return {
+        "model": project_name(options.model),
+        "board": board.name,
+        "part": board.part,
+        "kernels": {name: families.get(name, 0) for name in ("conv", "linear_attention", "mlp")},
+        "tiles": planned.tiles,
+        "resources": planned.resources,
+        "performance": planned.performance,
+        "bytes": {"program": len(planned.program.to_bytes()), "weights": len(planned.program.weights)},
+    }
+
+
+def _manifest(options: BuildOptions, board: Board, graph: ir.Graph, planned: plan.Plan) -> dict[str, Any]:
+    """What a runtime or a simulation needs to know; no time, no path, so that the same input gives the same bytes."""
+    header = planned.program.header
+    words = ("input_words", "output_words", "trace_words")
+    trace = {k.output: k.trace for k in planned.kernels}
+    output = graph.tensors[graph.output]
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "hwgen": __version__,
+        "model": {"name": project_name(options.model), "sha256": _digest(options.model.read_bytes())},
+        "board": board.to_dict(),
+        "options": {
+            "batch": options.batch,
+            "clock_mhz": board.clock_mhz if options.clock_mhz is None else options.clock_mhz,
+            "mean": options.mean,
+            "std": options.std,
+        },
+        "program": {
+            "config": planned.program.config,
+            "instructions": int(header["instructions"]),
+            **{name: int(header[name]) for name in words},
+            "sha256": _digest(planned.program.to_bytes()),
+            "weights_sha256": _digest(planned.program.weights),
+        },
+        "input": {
+            "shape": graph.input.image,
+            "quant": graph.input_quant,
+            "format": "int8 codes, HWC" if graph.input.table is None else "uint8 image, HWC",
+        },
+        "output": {
+            "tensor": output.name,
+            "onnx": graph.output_onnx,
+            "shape": output.shape,
+            "model_shape": _output_shape(options.model, output.shape),
+            "quant": output.quant,
+        },
+        "kernels": planned.kernels,
+        "tensors": [
+            {"name": t.name, "shape": t.shape, "quant": t.quant, "onnx": t.onnx, "trace": trace.get(t.name)}
+            for t in (graph.tensors[op.y] for op in graph.ops)
+        ],
+    }

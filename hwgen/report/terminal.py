@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rich tables of the reports. Each function takes the data that ``--json`` prints and returns something to print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+UNITS = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram36": "BRAM36", "uram": "URAM"}
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[int] = ()) -> Table:
+    """A plain table; columns whose index is in ``right`` are right-aligned. Cells are text, never markup."""
+    result = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold", box=None)
+    for index, column in enumerate(columns):
+        result.add_column(column, justify="right" if index in right else "left", overflow="fold")
+    for row in rows:
+        result.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+    return result
+
+
+def inspection(model: str, report: dict[str, Any], rows: Sequence[tuple[str, str, str, str]]) -> RenderableType:
+    """Coverage of a model: totals, and a line a node for those in ``rows`` (node, operator, kernel, reason)."""
+    parts: list[RenderableType] = []
+    if rows:
+        cells = ((node, op, kernel or Text("not mapped", style="red"), reason) for node, op, kernel, reason in rows)
+        parts += [table("Nodes", ("node", "operator", "kernel", "remark"), cells), ""]
+    if report["unsupported"]:
+        cells = ((p["name"], p["op"], p["reason"], p["hint"]) for p in report["unsupported"])
+        parts += [table("Not mapped", ("node", "operator", "reason", "what to do"), cells), ""]
+    mapped, nodes = report["mapped"], report["nodes"]
+    style = "green" if mapped == nodes and not report["unsupported"] else "red"
+    parts.append(Text(f"{model}: {mapped} of {nodes} nodes mapped", style=style))
+    kernels = ", ".join(f"{count} {name}" for name, count in report["kernels"].items())
+    parts.append(Text(f"kernels: {kernels}; {report['macs']:,} MAC a frame; {report['parameters']:,} parameters"))
+    return Group(*parts)
+
+
+def build(directory: str, report: dict[str, Any]) -> RenderableType:
+    """Resources and performance of a build, each figure with its source."""
+    rows = []
+    for name, use in report["resources"].items():
+        available = use["available"]
+        share = f"{100 * use['used'] / available:.1f} %" if available else "-"
+        limit = f"{use['limit']:,}" if "limit" in use else "-"
+        rows.append((UNITS.get(name, name), f"{use['used']:,}", f"{available:,}", share, limit, use["source"]))
+    p = report["performance"]
+    per_frame = 1e3 * p["latency_cycles"] / (p["clock_mhz"] * 1e6)
+    speed = [
+        ("latency", f"{p['latency_cycles']:,} cycles = {per_frame:.3f} ms", p["source"]),
+        ("interval", f"{p['interval_cycles']:,} cycles", p["source"]),
+        ("throughput", f"{p['frames_per_second']:,.1f} frames/s", p["source"]),
+        ("clock", f"{p['clock_mhz']:g} MHz, batch {p['batch']}", "chosen"),
+    ]
+    kernels = ", ".join(f"{count} {name}" for name, count in report["kernels"].items())
+    size = report["bytes"]
+    parts: list[RenderableType] = [
+        table(
+            f"{report['model']} on {report['board']} ({report['part']})",
+            ("resource", "used", "available", "share", "planning limit", "source"),
+            rows,
+            right=(1, 2, 3, 4),
+        ),
+        "",
+        table("Performance", ("", "value", "source"), speed),
+        "",
+        Text(f"{kernels} kernels; program {size['program']:,} bytes, weights {size['weights']:,} bytes"),
+    ]
+    if "synthesis" in report:
+        parts.append(Text(f"synthesis: {report['synthesis'].get('message', 'see report.json')}"))
+    parts.append(Text(f"written to {directory}", style="green"))
+    return Group(*parts)
+
+
+def plan_details(report: dict[str, Any]) -> RenderableType:
+    """Tiles and the machine that the search chose."""
+    rows = [(key, value) for key, value in report["tiles"].items() if not isinstance(value, (list, dict))]
+    for key, value in report["tiles"].items():
+        if isinstance(value, dict):
+            rows += [(f"{key}.{name}", v) for name, v in value.items() if not isinstance(v, (list, dict))]
+    return table("Plan", ("parameter", "value"), rows)
+
+
+def simulation(report: dict[str, Any], *, verbose: bool = False) -> RenderableType:
+    """The verdict, and where values differ."""
+    if report["level"] == "onnxruntime":
+        return onnxruntime(report, every_op=verbose)
+    parts: list[RenderableType] = []
+    if "fault" in report:
+        f = report["fault"]
+        parts.append(Text(f"fault: bit {f['bit']} of byte {f['byte']} of {f['file']} ({f['what']})", style="yellow"))
+        parts.append(Text(f"first visible at the output of {f['kernel']}", style="yellow"))
+    if report["first_mismatches"]:
+        rows = [
+            (
+                m["kernel"],
+                m["frame"],
+                tuple(m["index"]),
+                m["expected"],
+                m["found"],
+                f"{m['count']:,} of {m['values']:,}",
+            )
+            for m in report["first_mismatches"]
+        ]
+        columns = ("kernel", "frame", "first (c, y, x)", "expected", "found", "differ")
+        parts += [table("Mismatches", columns, rows, right=(1, 3, 4, 5)), ""]
+    frames = f"{report['frames']} frame{'s' * (report['frames'] != 1)}"
+    if report["exact"]:
+        verdict = f"{report['level']}: exact: {report['compared']:,} tensors, {report['values']:,} values, {frames}"
+    else:
+        verdict = f"{report['level']}: {report['mismatches']:,} of {report['compared']:,} tensors differ, {frames}"
+    parts.append(Text(f"{verdict}, {report['wall_seconds']:.1f} s", style="green" if report["exact"] else "red"))
+    return Group(*parts)
+
+
+def onnxruntime(report: dict[str, Any], *, every_op: bool) -> RenderableType:
+    """Agreement with ONNX Runtime: per operator (all, or those that break the promise), then the whole network."""
+    parts: list[RenderableType] = []
+    rows = [
+        (o["name"], f"{100 * o['equal_share']:.4f} %", o["max_step"], f"{100 * o['promised_share']:g} %", o["values"])
+        for o in report["ops"]
+        if every_op or not o["kept"]
+    ]
+    if rows:
+        columns = ("operator", "equal codes", "largest step", "promised", "values")
+        parts += [
+            table("Per operator, same inputs" if every_op else "Broken promises", columns, rows, right=(1, 2, 3, 4)),
+            "",
+        ]
+    kept = report["compared"] - report["mismatches"]
+    verdict = f"{kept} of {report['compared']} operators agree as promised, never more than one step apart"
+    parts.append(Text(verdict, style="green" if not report["mismatches"] else "red"))
+    parts.append(
+        Text(
+            f"whole network: {100 * report['equal_share']:.3f} % of output codes equal, at most "
+            f"{report['max_step']} steps apart, top-1 agreement {100 * report['top1_agreement']:.1f} %, "
+            f"{report['frames']} frames, {report['wall_seconds']:.1f} s"
+        )
+    )
+    return Group(*parts)
+
+
+def boards(entries: Sequence[dict[str, Any]]) -> RenderableType:
+    """One line a board."""
+    rows = [
+        (
+            b["name"],
+            b["part"],
+            f"{b['clock_mhz']:g}",
+            *(f"{b['resources'][key]:,}" for key in UNITS),
+            f"{b['ddr_bytes_per_second'] / 1e9:.1f}",
+        )
+        for b in entries
+    ]
+    columns = ("board", "part", "MHz", *UNITS.values(), "DDR GB/s")
+    return table("Boards", columns, rows, right=tuple(range(2, len(columns))))
+
+
+def doctor(entries: Sequence[dict[str, Any]]) -> RenderableType:
+    """One line a tool: there or not, version, purpose, how to get it."""
+    rows = [
+        (
+            Text("yes", style="green") if e["found"] else Text("no", style="red" if e["needed"] else "yellow"),
+            e["name"],
+            e["version"] or "-",
+            e["purpose"],
+            "" if e["found"] else e["get"],
+        )
+        for e in entries
+    ]
+    return table("Tools", ("here", "tool", "version", "what for", "how to get it"), rows)
