@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import signal
 import sys
 import traceback
@@ -27,6 +28,9 @@ EXIT_MISMATCH = 1
 EXIT_USER = 2
 EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+
+# Before NumPy is loaded: the products here are small, and threads of BLAS cost more than they give.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 app = typer.Typer(
     name="hwgen",
@@ -218,7 +222,7 @@ def inspect(
 ) -> None:
     """Show which kernel each node of MODEL goes to, or why not and what to do.
 
-    Exit code 0 if every node is mapped, else 2. With -v also lists the nodes that are mapped.
+    Lists the kernels and what went into each; with -v every node. Exit code 0 if every node is mapped, else 2.
     """
     from hwgen import pipeline
     from hwgen.report import terminal
@@ -227,8 +231,11 @@ def inspect(
         progress("reading the model", 0, 0)
         coverage = pipeline.cover(model)
     report = pipeline.coverage_report(coverage)
-    rows = coverage.rows if verbose else ()
-    emit(report, lambda: terminal.inspection(str(model), report, rows), as_json=as_json, quiet=quiet)
+
+    def show() -> RenderableType:
+        return terminal.inspection(str(model), report, coverage.rows, every_node=verbose)
+
+    emit(report, show, as_json=as_json, quiet=quiet)
     if report["unsupported"] or report["mapped"] != report["nodes"]:
         raise typer.Exit(EXIT_USER)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -23,10 +24,29 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], rig
     return result
 
 
-def inspection(model: str, report: dict[str, Any], rows: Sequence[tuple[str, str, str, str]]) -> RenderableType:
-    """Coverage of a model: totals, and a line a node for those in ``rows`` (node, operator, kernel, reason)."""
+def _by_kernel(rows: Sequence[tuple[str, str, str, str]]) -> Iterable[tuple[str, str, str]]:
+    """(kernel, number of nodes, "Conv, 2 QuantizeLinear, ...") in the order of the model."""
+    groups: dict[str, Counter[str]] = {}
+    for _, op, kernel, _ in rows:
+        if kernel:
+            groups.setdefault(kernel, Counter())[op] += 1
+    for kernel, ops in groups.items():
+        quantizers = ("QuantizeLinear", "DequantizeLinear")
+        names = sorted(ops, key=lambda op: (op in quantizers, op))
+        yield kernel, str(ops.total()), ", ".join(f"{ops[op]} {op}" if ops[op] > 1 else op for op in names)
+
+
+def inspection(
+    model: str, report: dict[str, Any], rows: Sequence[tuple[str, str, str, str]], *, every_node: bool
+) -> RenderableType:
+    """Coverage of a model: kernels or, with ``every_node``, nodes; what is not mapped; totals.
+
+    ``rows`` are (node, operator, kernel, reason).
+    """
     parts: list[RenderableType] = []
-    if rows:
+    if not every_node:
+        parts += [table("Kernels", ("kernel", "nodes", "operators"), _by_kernel(rows), right=(1,)), ""]
+    else:
         cells = ((node, op, kernel or Text("not mapped", style="red"), reason) for node, op, kernel, reason in rows)
         parts += [table("Nodes", ("node", "operator", "kernel", "remark"), cells), ""]
     if report["unsupported"]:
