@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+// Depthwise engine: 16 channels x 4 pixels, 9 taps of each a cycle. A 3x3 window is one pass, 5x5 three.
+//
+//   pads --16 pixels--> lines (8 rows) --5 rows x 12 pixels--> window --9 taps a pass--> acc --> epilogue --> pads
+//
+// While output row r is computed from the lines, the rows that r + 1 needs in addition are filled in.
+#ifndef HWGEN_DEPTHWISE_HPP
+#define HWGEN_DEPTHWISE_HPP
+
+#include "epilogue.hpp"
+
+namespace hwgen {
+
+constexpr int DW_PIXELS = 4;
+constexpr int DW_TAPS = 9;  // multipliers of one output value
+constexpr int DW_KERNEL_MAX = 5;
+constexpr int DW_STRIDE_MAX = 2;
+constexpr int DW_LINES = 8;  // rows in the line buffers
+constexpr int DW_QUADS = 4;  // memories of a line, each of 4 pixels: the 16 pixels of a pad access
+constexpr int DW_WINDOW_QUADS = 3;
+constexpr int DW_WINDOW = 4 * DW_WINDOW_QUADS;
+// A line also holds the padding and the right end of the last window: 16 pixels more than config.hpp says.
+constexpr int DW_LINE_DEPTH = (LINE_WORDS + 2 * BANKS - 1) / BANKS;
+constexpr int DW_TAP_ROWS = (DW_KERNEL_MAX * DW_KERNEL_MAX + 7) / 8;
+constexpr int DW_PASSES_MAX = (DW_KERNEL_MAX * DW_KERNEL_MAX + DW_TAPS - 1) / DW_TAPS;
+constexpr int DW_TAPS_ALL = DW_PASSES_MAX * DW_TAPS;  // the last pass is filled up with taps of weight 0
+constexpr int DW_LINE_DISTANCE = 4;                   // cycles from the last fill of a row to its first use
+
+static_assert(DW_TAP_ROWS * 8 >= DW_TAPS_ALL, "the weight registers hold every tap of the last pass");
+static_assert(DW_LINES >= DW_KERNEL_MAX + DW_STRIDE_MAX, "the lines hold the window and the rows that are filled");
+static_assert(DW_WINDOW >= (DW_PIXELS - 1) * DW_STRIDE_MAX + DW_KERNEL_MAX, "the window covers four output pixels");
+static_assert(DW_PIXELS <= EPILOGUE_WORDS, "the epilogue finishes the engine's four words in one cycle");
+
+typedef ap_uint<512> Quad;  // four pixel words
+
+// 16 pixels of padded row `row` (counted from the first row of the tile's first window), as four quads.
+inline void fill_line(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH], int group, int row, int chunk,
+                      Word fill, Quad line[DW_LINES][DW_QUADS][DW_LINE_DEPTH]) {
+#pragma HLS INLINE
+  const int x_row = ins.y_row0.to_int() * ins.stride_h.to_int() - ins.pad_top.to_int() + row;
+  const int x_column = chunk * BANKS - ins.pad_left.to_int();
+  const bool inside = x_row >= 0 && x_row < ins.x_height.to_int();
+  Window window;
+  window.pad = ins.x_pad;
+  window.base = ins.x_base.to_int() + group * ins.x_plane.to_int();
+  window.pixel = ring_slot(ins.x_slot, x_row - ins.x_first.to_int(), ins.x_ring) * ins.x_width.to_int() + x_column;
+  window.low = maximum(0, -x_column);
+  window.high = inside ? minimum(BANKS, ins.x_cols.to_int() - x_column) : 0;
+  Word words[BANKS];
+#pragma HLS ARRAY_PARTITION variable = words complete
+  read_window<BANKS>(pads, window, fill, words);
+  HWGEN_CHECK(chunk < DW_LINE_DEPTH, "DEPTHWISE has a row longer than the line buffers");
+  for (int q = 0; q < DW_QUADS; ++q) {
+#pragma HLS UNROLL
+    const Quad quad = (words[4 * q + 3], words[4 * q + 2], words[4 * q + 1], words[4 * q]);
+    line[row & (DW_LINES - 1)][q][chunk] = quad;
+  }
+}
+
+inline void run_depthwise(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH],
+                          const Chunk ring[RING_ROWS][ROW_CHUNKS], TableWord tables[TABLE_COPIES][TABLE_WORDS]) {
+#pragma HLS INLINE off
+  Quad line[DW_LINES][DW_QUADS][DW_LINE_DEPTH];
+#pragma HLS ARRAY_PARTITION variable = line complete dim = 1
+#pragma HLS ARRAY_PARTITION variable = line complete dim = 2
+#pragma HLS BIND_STORAGE variable = line type = ram_s2p impl = lutram
+  Code window[DW_KERNEL_MAX][DW_WINDOW][LANES];
+#pragma HLS ARRAY_PARTITION variable = window complete dim = 0
+  Code weights[DW_TAP_ROWS * 8][LANES];
+#pragma HLS ARRAY_PARTITION variable = weights complete dim = 0
+  Accumulator acc[DW_PIXELS][LANES];
+#pragma HLS ARRAY_PARTITION variable = acc complete dim = 0
+  const Epilogue epilogue = decode_epilogue(ins);
+  const int kernel_h = ins.kernel_h;
+  const int kernel_w = ins.kernel_w;
+  const int stride_h = ins.stride_h;
+  const int stride_w = ins.stride_w;
+  const int taps = kernel_h * kernel_w;
+  const int tap_rows = (taps + 7) >> 3;
+  const int y_cols = ins.y_cols;
+  const int y_rows = ins.y_rows;
+  HWGEN_CHECK(kernel_h >= 1 && kernel_h <= DW_KERNEL_MAX && kernel_w >= 1 && kernel_w <= DW_KERNEL_MAX,
+              "DEPTHWISE has a window larger than the engine's");
+  HWGEN_CHECK(stride_h >= 1 && stride_h <= DW_STRIDE_MAX && stride_w >= 1 && stride_w <= DW_STRIDE_MAX,
+              "DEPTHWISE has a stride larger than the engine's");
+  int passes = 1;
+  if (taps > DW_TAPS) {
+    passes = taps > 2 * DW_TAPS ? 3 : 2;
+  }
+  const int columns = (y_cols + DW_PIXELS - 1) / DW_PIXELS;                     // groups of four outputs
+  const int chunks = ((y_cols - 1) * stride_w + kernel_w + BANKS - 1) / BANKS;  // pad accesses to fill a row
+  const Word fill = splat(ins.x_zero);
+
+  int tap_y[DW_TAPS_ALL];
+  int tap_x[DW_TAPS_ALL];
+#pragma HLS ARRAY_PARTITION variable = tap_y complete
+#pragma HLS ARRAY_PARTITION variable = tap_x complete
+depthwise_taps:
+  for (int t = 0, ky = 0, kx = 0; t < DW_TAPS_ALL; ++t) {
+#pragma HLS PIPELINE II = 1
+    tap_y[t] = t < taps ? ky : 0;
+    tap_x[t] = t < taps ? kx : 0;
+    ++kx;
+    if (kx == kernel_w) {
+      kx = 0;
+      ++ky;
+    }
+  }
+  if (epilogue.table) {
+    load_table(ring, tables, ins.t_row, epilogue.wide);
+  }
+  int blob = ins.w_row;
+depthwise_groups:
+  for (int g = 0; g < ins.y_groups.to_int(); ++g) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 64
+    Accumulator init[LANES];
+    Multiplier multiplier[LANES];
+    Shift shift[LANES];
+#pragma HLS ARRAY_PARTITION variable = init complete
+#pragma HLS ARRAY_PARTITION variable = multiplier complete
+#pragma HLS ARRAY_PARTITION variable = shift complete
+    const int group = ins.y_group0.to_int() + g;
+    read_parameters(ring, blob, init, multiplier, shift);
+  depthwise_weights:
+    for (int r = 0; r < DW_TAP_ROWS; ++r) {
+#pragma HLS PIPELINE II = 1
+      Chunk row[ROW_CHUNKS];
+#pragma HLS ARRAY_PARTITION variable = row complete
+      // Taps beyond the window keep weight 0, so that every pass has nine.
+      const bool exists = r < tap_rows;
+      read_row(ring, exists ? blob + 1 + r : blob, row);
+      for (int t = 0; t < 8; ++t) {
+#pragma HLS UNROLL
+        for (int c = 0; c < LANES; ++c) {
+#pragma HLS UNROLL
+          weights[8 * r + t][c] = exists && 8 * r + t < taps ? row_byte(row, t * LANES + c) : Code(0);
+        }
+      }
+    }
+    blob += 1 + tap_rows;
+
+  depthwise_first_rows:
+    for (int n = 0, row = 0, chunk = 0; n < kernel_h * chunks; ++n) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 60
+#pragma HLS PIPELINE II = 1
+      fill_line(ins, pads, group, row, chunk, fill, line);
+      ++chunk;
+      if (chunk == chunks) {
+        chunk = 0;
+        ++row;
+      }
+    }
+
+    const int fills = stride_h * chunks;
+    const int period = maximum(columns, fills + DW_LINE_DISTANCE);
+    int y_row = 0;
+    int step = 0;
+    int pass = 0;
+    int fill_row = kernel_h;
+    int fill_chunk = 0;
+  depthwise_cycles:
+    for (int n = 0; n < y_rows * period * passes; ++n) {
+#pragma HLS LOOP_TRIPCOUNT min = 5 max = 4096
+#pragma HLS PIPELINE II = 1
+// The planner proves that no instruction reads a word that it writes (hwgen/plan).
+#pragma HLS DEPENDENCE variable = pads type = inter dependent = false
+// A line is used at the earliest DW_LINE_DISTANCE cycles after its last fill, and filled after its last use.
+#pragma HLS DEPENDENCE variable = line type = inter direction = RAW distance = 4 dependent = true
+      const bool computes = step < columns;
+      if (pass == 0 && computes) {
+        for (int k = 0; k < DW_KERNEL_MAX; ++k) {
+#pragma HLS UNROLL
+          const int at = (y_row * stride_h + k) & (DW_LINES - 1);
+          for (int q = 0; q < DW_WINDOW_QUADS; ++q) {
+#pragma HLS UNROLL
+            const int quad_index = step * stride_w + q;
+            const int depth = minimum(quad_index / DW_QUADS, DW_LINE_DEPTH - 1);
+            const Quad quad = line[at][quad_index & (DW_QUADS - 1)][depth];
+            for (int p = 0; p < 4; ++p) {
+#pragma HLS UNROLL
+              const Word word = quad.range(128 * p + 127, 128 * p);
+              unpack(word, window[k][4 * q + p]);
+            }
+          }
+        }
+      }
+      if (pass == 0 && step < fills && y_row + 1 < y_rows) {
+        fill_line(ins, pads, group, fill_row, fill_chunk, fill, line);
+        ++fill_chunk;
+        if (fill_chunk == chunks) {
+          fill_chunk = 0;
+          ++fill_row;
+        }
+      }
+      if (computes) {
+        for (int p = 0; p < DW_PIXELS; ++p) {
+#pragma HLS UNROLL
+          for (int c = 0; c < LANES; ++c) {
+#pragma HLS UNROLL
+            ap_int<20> sum = 0;  // of nine products, so that the accumulator's loop is one addition
+            for (int t = 0; t < DW_TAPS; ++t) {
+#pragma HLS UNROLL
+              const int tap = pass * DW_TAPS + t;
+              const ap_int<16> product = weights[tap][c] * window[tap_y[tap]][p * stride_w + tap_x[tap]][c];
+#pragma HLS BIND_OP variable = product op = mul impl = fabric
+              sum += product;
+            }
+            const Accumulator old = pass == 0 ? init[c] : acc[p][c];
+            acc[p][c] = old + sum;
+          }
+        }
+        if (pass == passes - 1) {
+          const int y_column = step * DW_PIXELS;
+          Window target;
+          target.pad = ins.y_pad;
+          target.base = ins.y_base.to_int() + group * ins.y_plane.to_int();
+          target.pixel = ring_slot(ins.y_slot, y_row, ins.y_ring) * ins.y_width.to_int() + y_column;
+          target.low = 0;
+          target.high = minimum(DW_PIXELS, y_cols - y_column);
+          Word words[DW_PIXELS];
+#pragma HLS ARRAY_PARTITION variable = words complete
+          for (int p = 0; p < DW_PIXELS; ++p) {
+#pragma HLS UNROLL
+            words[p] = finish_word(epilogue, tables, p, acc[p], multiplier, shift, 0);
+          }
+          write_window<DW_PIXELS>(pads, target, words);
+        }
+      }
+      ++pass;
+      if (pass == passes) {
+        pass = 0;
+        ++step;
+        if (step == period) {
+          step = 0;
+          ++y_row;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace hwgen
+
+#endif

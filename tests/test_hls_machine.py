@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The emitted machine, compiled and run: random one-kernel Programs, equal to the Program reference in every word of
+output and trace, on two configurations, under the sanitizers and with a second compiler."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwgen.backends.hls import emit
+from hwgen.backends.hls.csim import CsimResult, compile_csim, run_csim
+from hwgen.backends.reference.program import execute
+from hwgen.errors import InternalError, UserError
+from hwgen.plan.program import INSTRUCTION_BYTES, Config, Flag, Opcode, Program
+from random_programs import OPCODES, SMALL, Case, case
+
+LARGE = Config(head_dim=32, pad_depth=512)
+"""The default array; heads of 32."""
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Emitted projects in a folder that all test processes share, so that each is compiled once."""
+
+    folder: Path
+
+    def build(self, config: Config, *, sanitize: bool = False) -> Path:
+        """The project of ``config``, its simulation compiled."""
+        compiler = Path(os.environ.get("CXX", "g++")).name
+        directory = self.folder / f"machine-{hash(config) & 0xFFFFFFFF:08x}-{compiler}-{int(sanitize)}"
+        with (self.folder / f"{directory.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not directory.exists():
+                first = case(Opcode.POOL, 0, config)
+                emit(first.program, directory, part="xczu9eg-ffvb1156-2-e", clock_mhz=200.0, name="test")
+            compile_csim(directory, sanitize=sanitize)
+        return directory
+
+    def run(self, config: Config, subject: Case, *, sanitize: bool = False, trace: bool = True) -> CsimResult:
+        program = subject.program
+        return run_csim(
+            self.build(config, sanitize=sanitize),
+            program.to_bytes(),
+            program.weights,
+            subject.inputs,
+            1,
+            trace=trace,
+            sanitize=sanitize,
+        )
+
+
+@pytest.fixture(scope="session")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Machines:
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "hls"
+    shared.mkdir(exist_ok=True)
+    return Machines(shared)
+
+
+def plannable(subject: Case) -> bool:
+    """Whether the planner could make it: all channel groups of an array tile read the same input groups."""
+    for i in subject.program.instructions:
+        tile, share = subject.program.config.blocks >> int(i["mode"]), int(i["og_per_group"])
+        if i["opcode"] == Opcode.CONV and share and share % tile:
+            return False
+    return True
+
+
+def check(machines: Machines, config: Config, opcode: Opcode, seeds: range, *, sanitize: bool = False) -> None:
+    cases = [(seed, case(opcode, seed, config)) for seed in seeds]
+    subjects = [(seed, subject) for seed, subject in cases if plannable(subject)]
+    assert len(subjects) > len(cases) // 2
+    for seed, subject in subjects:
+        expected = execute(subject.program, subject.inputs, 1)
+        result = machines.run(config, subject, sanitize=sanitize)
+        where = f"seed {seed}: {subject.name}"
+        assert result.output == expected.output, where
+        assert result.trace == expected.trace, where
+
+
+@pytest.mark.parametrize("opcode", OPCODES, ids=lambda o: o.name)
+def test_small_machine_equals_the_reference(machines: Machines, opcode: Opcode) -> None:
+    check(machines, SMALL, opcode, range(60 if opcode in (Opcode.CONV, Opcode.DEPTHWISE) else 25))
+
+
+@pytest.mark.parametrize("opcode", OPCODES, ids=lambda o: o.name)
+def test_large_machine_equals_the_reference(machines: Machines, opcode: Opcode) -> None:
+    check(machines, LARGE, opcode, range(100, 130 if opcode in (Opcode.CONV, Opcode.ATTENTION) else 110))
+
+
+@pytest.mark.parametrize("opcode", OPCODES, ids=lambda o: o.name)
+def test_no_sanitizer_complains(machines: Machines, opcode: Opcode) -> None:
+    check(machines, SMALL, opcode, range(200, 206), sanitize=True)
+
+
+@pytest.mark.skipif(shutil.which("clang++") is None, reason="clang++ is not installed")
+def test_clang_agrees(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "clang++")
+    for opcode in OPCODES:
+        check(machines, SMALL, opcode, range(300, 304))
+
+
+def test_unpacked_and_packed_both_occur() -> None:
+    records = [i for seed in range(60) for i in case(Opcode.CONV, seed).program.instructions]
+    assert {int(i["flags"]) & int(Flag.PACKED) for i in records if i["opcode"] == Opcode.CONV} == {0, 1}
+
+
+def test_frames_follow_each_other(machines: Machines) -> None:
+    first = case(Opcode.DEPTHWISE, 3)
+    other = np.random.default_rng(0).integers(0, 256, len(first.inputs), np.uint8).tobytes()
+    inputs = first.inputs + other + first.inputs
+    program = first.program
+    expected = execute(program, inputs, 3)
+    lines: list[tuple[str, int, int]] = []
+    result = run_csim(
+        machines.build(SMALL), program.to_bytes(), program.weights, inputs, 3, trace=True,
+        progress=lambda *line: lines.append(line),
+    )  # fmt: skip
+    assert (result.output, result.trace) == (expected.output, expected.trace)
+    assert lines[-1][0] == "simulating frame 3 of 3"
+    assert lines[-1][2] == 3 * len(program.instructions)
+
+
+def test_without_trace(machines: Machines) -> None:
+    subject = case(Opcode.CONV, 1)
+    result = machines.run(SMALL, subject, trace=False)
+    assert result.trace == b""
+    assert result.output == execute(subject.program, subject.inputs, 1).output
+
+
+def _flip(subject: Case, rng: np.random.Generator) -> Case:
+    weights = np.frombuffer(subject.program.weights, np.uint8).copy()
+    weights[rng.integers(len(weights))] ^= 1 << int(rng.integers(8))
+    return replace(subject, program=replace(subject.program, weights=weights.tobytes()))
+
+
+@pytest.mark.parametrize("opcode", [Opcode.CONV, Opcode.DEPTHWISE, Opcode.LINEAR], ids=lambda o: o.name)
+def test_a_flipped_weight_bit_is_seen(machines: Machines, opcode: Opcode) -> None:
+    """With one bit of weights.bin flipped, chosen so that the reference changes, the machine's trace is another one."""
+    rng, seen = np.random.default_rng(11), 0
+    for seed in range(8):
+        subject = case(opcode, seed)
+        expected = execute(subject.program, subject.inputs, 1)
+        for _ in range(40):
+            broken = _flip(subject, rng)
+            try:
+                different = execute(broken.program, subject.inputs, 1).trace != expected.trace
+            except InternalError:  # the flip made a weight -128, or an accumulator too large
+                continue
+            if different:
+                assert machines.run(SMALL, broken).trace != expected.trace
+                seen += 1
+                break
+    assert seen >= 4
+
+
+def _with_fields(subject: Case, kind: Opcode, fields: dict[str, int]) -> Case:
+    records = subject.program.instructions.copy()
+    index = int(np.flatnonzero(records["opcode"] == kind)[0])
+    for name, value in fields.items():
+        records[name][index] = value
+    return replace(subject, program=replace(subject.program, instructions=records))
+
+
+@pytest.mark.parametrize(
+    ("opcode", "fields", "message"),
+    [
+        (Opcode.CONV, {"x_base": 60000}, "outside its pad"),
+        (Opcode.CONV, {"y_base": 60000}, "outside its pad"),
+        (Opcode.CONV, {"x_pad": 77}, "pad that does not exist"),
+        (Opcode.CONV, {"mode": 3}, "more pixels than the array"),
+        (Opcode.CONV, {"w_row": 1023}, "outside the weight ring"),
+        (Opcode.LOAD_WEIGHTS, {"w_row": 1024}, "outside the weight ring"),
+        (Opcode.CONV, {"opcode": 99}, "unknown opcode"),
+    ],
+)
+def test_wrong_addresses_stop_the_machine(
+    machines: Machines, opcode: Opcode, fields: dict[str, int], message: str
+) -> None:
+    subject = case(Opcode.CONV, 6)
+    machines.run(SMALL, subject)
+    with pytest.raises(InternalError, match=message):
+        machines.run(SMALL, _with_fields(subject, opcode, fields))
+
+
+def test_a_foreign_program_is_refused(machines: Machines) -> None:
+    subject = case(Opcode.POOL, 0)
+    header = subject.program.header.copy()
+    header["config_hash"] += 1
+    foreign = replace(subject, program=replace(subject.program, header=header))
+    with pytest.raises(InternalError, match="refused the Program"):
+        machines.run(SMALL, foreign)
+
+
+def test_truncated_files_are_refused(machines: Machines) -> None:
+    subject = case(Opcode.POOL, 0)
+    build, program = machines.build(SMALL), subject.program
+    short = program.to_bytes()[:-INSTRUCTION_BYTES]
+    with pytest.raises(InternalError, match="wrong length"):
+        run_csim(build, short, program.weights, subject.inputs, 1, trace=True)
+    with pytest.raises(InternalError, match="too few frames"):
+        run_csim(build, program.to_bytes(), program.weights, subject.inputs, 2, trace=True)
+
+
+def test_the_binary_is_cached(machines: Machines) -> None:
+    build = machines.build(SMALL)
+    assert machines.run(SMALL, case(Opcode.POOL, 0)).compile_seconds == 0.0
+    assert [p.name for p in (build / "sim-cache").iterdir() if p.is_dir()] == []
+    before = compile_csim(build)[0]
+    assert before.parent == build / "sim-cache"
+
+
+def test_sources_that_do_not_compile_are_a_bug(tmp_path: Path) -> None:
+    program: Program = case(Opcode.POOL, 0, replace(SMALL, blocks=3)).program
+    emit(program, tmp_path, part="part", clock_mhz=100.0, name="three")
+    with pytest.raises(InternalError, match="power of two of blocks"):
+        compile_csim(tmp_path)
+    assert list((tmp_path / "sim-cache").iterdir()) == []
+
+
+def test_a_folder_without_a_build_is_a_user_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="hwgen build"):
+        compile_csim(tmp_path)
+
+
+def test_leftovers_fail_the_run(tmp_path: Path) -> None:
+    """A loader that writes one beat twice leaves one in each stream: exit code 6."""
+    subject = case(Opcode.POOL, 0)
+    emit(subject.program, tmp_path, part="part", clock_mhz=100.0, name="leftovers")
+    header = tmp_path / "hls" / "include" / "weights.hpp"
+    text, write = header.read_text(), "beats.write(weights[first + i]);"
+    assert text.count(write) == 1
+    header.write_text(text.replace(write, f"{write} if (i == 0) {write}"))
+    with pytest.raises(InternalError, match=r"left entries in a stream: [^.]*weights0 still holds 1") as info:
+        run_csim(tmp_path, subject.program.to_bytes(), subject.program.weights, subject.inputs, 1, trace=True)
+    assert all(f"weights{port} still holds 1" in str(info.value) for port in range(4))
