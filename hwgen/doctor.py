@@ -38,7 +38,6 @@ VITIS = "install AMD Vitis and source its settings64.sh; only synthesis needs it
 TOOLS = (
     Tool("g++", ("--version",), "C simulation (hwgen sim --level csim)", "apt install g++", needed=True),
     Tool("clang++", ("--version",), "second compiler in the static checks", "apt install clang"),
-    Tool("clang-format", ("--version",), "format check of the C++ (make lint)", "apt install clang-format"),
     Tool("vitis_hls", ("-version",), "synthesis, up to Vitis 2023.2 (hwgen build --synth)", VITIS),
     Tool("vitis-run", ("--version",), "synthesis, Vitis 2024.1 and later (hwgen build --synth)", VITIS),
     Tool("v++", ("--version",), "synthesis, Vitis 2024.1 and later", VITIS),

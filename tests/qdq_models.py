@@ -81,7 +81,7 @@ class Model:
         return self.node("Mul", x, gate)
 
     def attention(self, x: str, heads: int, dim: int, side: int, form: str = "fused", variant: int = 0) -> str:
-        """ReLU linear attention on a float edge (1, heads*3*dim, side, side); ``variant`` moves the layout operators."""
+        """ReLU linear attention on a float edge (1, heads*3*dim, side, side); ``variant`` moves the layout."""
         p = side * side
         axis3 = self.const(np.array([3 if variant % 2 == 0 else 2], np.int64))
         x = self.node("Reshape", x, self.const(np.array([1, heads, 3 * dim, p], np.int64)))
