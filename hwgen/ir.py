@@ -214,7 +214,7 @@ class LayerNorm:
     gamma: npt.NDArray[np.int32]
     """(N,) signed 18 bit"""
     beta: npt.NDArray[np.int64]
-    """(N,) signed 42 bit, in units of 2^-shift output steps"""
+    """(N,) signed, |beta| < 2^45, in units of 2^-shift output steps"""
     shift: int
     epsilon: int
     """added to N * sum(x^2) - sum(x)^2"""

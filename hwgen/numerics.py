@@ -32,6 +32,10 @@ QUOTIENT_LIMIT = 511
 """The divider delivers 9 quotient bits; larger quotients saturate every int8 code for every zero point."""
 
 
+class ScaleRatioError(ValueError):
+    """A ratio of scales that no multiplier and right shift can express."""
+
+
 def shift_round(value: npt.ArrayLike, shift: npt.ArrayLike) -> Int64:
     """``value / 2**shift`` rounded to nearest, ties to even. ``shift`` >= 0; both broadcast; int64 throughout."""
     value = np.asarray(value, np.int64)
@@ -83,20 +87,18 @@ def quantize_multiplier(ratio: float, bits: int = MULTIPLIER_BITS) -> tuple[int,
     """A positive real ``ratio`` as ``(multiplier, shift)`` with ``multiplier / 2**shift ~ ratio``.
 
     The multiplier has exactly ``bits`` bits unless the ratio is so small that the shift is at its limit (then every
-    accumulator rounds to zero anyway). Raises ValueError for ratios that are not finite, not positive, or too large.
+    accumulator rounds to zero anyway). Raises ScaleRatioError for ratios not finite, not positive, or too large.
     """
     if not math.isfinite(ratio) or ratio <= 0.0:
-        raise ValueError(f"scale ratio {ratio} is not a positive finite number")
+        raise ScaleRatioError(f"scale ratio {ratio} is not a positive finite number")
     _, exponent = math.frexp(ratio)  # ratio = f * 2**exponent, 0.5 <= f < 1
     shift = min(bits - exponent, SHIFT_MAX)
-    if shift < 0:
-        raise ValueError(f"scale ratio {ratio} needs more than {bits} integer bits")
-    multiplier = round(math.ldexp(ratio, shift))
+    multiplier = round(math.ldexp(ratio, shift)) if shift >= 0 else 0
     if multiplier == 1 << bits:  # rounding carried into the next power of two
         multiplier >>= 1
         shift -= 1
-        if shift < 0:
-            raise ValueError(f"scale ratio {ratio} needs more than {bits} integer bits")
+    if shift < 0:
+        raise ScaleRatioError(f"scale ratio {ratio} needs more than {bits} integer bits")
     return multiplier, shift
 
 
@@ -136,7 +138,9 @@ def add_requantize(
 
 def dequantize(codes: npt.ArrayLike, scale: float, zero_point: int) -> Float32:
     """ONNX DequantizeLinear in float32."""
-    real: Float32 = (np.asarray(codes, np.int32) - np.int32(zero_point)).astype(np.float32) * np.float32(scale)
+    units = (np.asarray(codes, np.int32) - np.int32(zero_point)).astype(np.float32)
+    with np.errstate(over="ignore"):
+        real: Float32 = units * np.float32(scale)
     return real
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,7 +14,7 @@ import pytest
 from hwgen import frontend, passes
 from hwgen import numerics as nx
 from hwgen.backends.reference import direct, ort
-from hwgen.errors import ModelError
+from hwgen.errors import FitError, ModelError, UserError
 from hwgen.ir import Attention, Conv, Eltwise
 from qdq_models import Model, save, small_vit
 
@@ -79,6 +80,40 @@ def tiny(build: Callable[[Model, str], str], shape: tuple[int, ...] = (1, 3, 8, 
     return m.finish(build(m, m.quantize("image", 0.02, 3)), shape)
 
 
+def two_quantizers(m: Model, x: str) -> str:
+    """One convolution's float output quantized in two ways; both are the operands of residual adds."""
+    y = m.conv(x, 3, 8)
+    a, b = m.quantize(y, 0.03, 0), m.quantize(y, 0.05, 3)
+    return m.quantize(m.node("Add", m.quantize(m.node("Add", b, m.quantize(m.conv(a, 8, 8)))), a))
+
+
+def own_quantizers(m: Model, x: str) -> str:
+    """A pair of Q and DQ for each reader of an edge, of the model's input, too."""
+    y = m.conv(m.quantize("image", 0.02, 3), 3, 8)
+    gate = m.quantize(m.node("HardSigmoid", m.quantize(y, 0.05, 0), alpha=1 / 6, beta=0.5), 1 / 255, -128)
+    y = m.quantize(m.node("Mul", m.quantize(y, 0.05, 0), gate))
+    return m.quantize(m.node("Add", y, m.quantize(m.conv(x, 3, 8))))
+
+
+def int8_by_attribute(m: Model, x: str, kw: Any = {"output_dtype": onnx.TensorProto.INT8}) -> str:  # noqa: B006
+    """No zero point: opset 21 names the type in an attribute, without it the codes are uint8."""
+    scale = m.const(np.float32(0.03))
+    return m.node("DequantizeLinear", m.node("QuantizeLinear", m.conv(x, 3, 8), scale, **kw), scale)
+
+
+def flattened_concat(m: Model, x: str) -> str:
+    """Two scales in one Concat that is flattened before it is quantized."""
+    both = m.node("Concat", m.quantize(m.conv(x, 3, 48)), m.quantize(m.conv(x, 3, 48)), axis=1)
+    return m.quantize(m.attention(m.quantize(m.node("Flatten", both)), 2, 16, 8, "every"))
+
+
+def zero_point_left_out(m: Model, x: str) -> str:
+    """The DequantizeLinear of int8 codes may leave a zero point of 0 out."""
+    scale = m.const(np.float32(0.03))
+    codes = m.node("QuantizeLinear", m.conv(x, 3, 8), scale, m.const(np.int8(0)))
+    return m.node("DequantizeLinear", codes, scale)
+
+
 CONVS = {
     "grouped3": lambda m, x: m.quantize(m.conv(m.quantize(m.conv(x, 3, 24)), 24, 24, 3, groups=3)),
     "multiplier": lambda m, x: m.quantize(m.conv(x, 3, 6, 3, groups=3)),
@@ -96,17 +131,89 @@ CONVS = {
     "bias_add": lambda m, x: m.quantize(
         m.node("Add", m.conv(x, 3, 8, bias=False), m.const(np.linspace(-1, 1, 8, dtype=np.float32).reshape(8, 1, 1)))
     ),
+    "two_quantizers": two_quantizers,
+    "own_quantizers": own_quantizers,
+    "int8_by_attribute": int8_by_attribute,
+    "default_zero_point": lambda m, x: int8_by_attribute(m, x, {}),
+    "flattened_concat": flattened_concat,
+    "zero_point_left_out": zero_point_left_out,
+    "matmul_of_4_dimensions": lambda m, x: m.quantize(
+        m.node(
+            "MatMul",
+            m.node("Reshape", m.quantize(m.conv(x, 3, 8, 3, 2)), m.const(np.array([1, 1, 1, 128]))),
+            m.weight((128, 9), 1)[0],
+        )
+    ),
     "dead_code": lambda m, x: (m.node("Relu", x), m.quantize(m.conv(x, 3, 8)))[1],
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CONVS)
 def test_operators_equal_onnxruntime(tmp_path: Path, name: str) -> None:
-    front = load(tiny(CONVS[name]), tmp_path)
+    front = load(tiny(CONVS[name], opset=21), tmp_path)
     graph = passes.run(front.require())
     x = np.random.default_rng(1).standard_normal((2, 3, 8, 8)).astype(np.float32)
     result = ort.compare(front.require(), graph, front.onnx, x)
     assert all(t.max_step <= 1 and t.share > (0.97 if t.promised < 0.99 else 0.995) for t in result.ops.values())
+
+
+def attention_by(change: Callable[[Model, str], None], form: str = "every") -> Callable[[Model, str], str]:
+    """An attention with one node changed after the fact."""
+
+    def build(m: Model, x: str) -> str:
+        qkv = m.quantize(m.conv(x, 3, 96))
+        y = m.attention(qkv, 2, 16, 8, form)
+        change(m, qkv)
+        return m.quantize(y)
+
+    return build
+
+
+def pad_with_axes(m: Model, qkv: str) -> None:
+    pad = next(n for n in m.nodes if n.op_type == "Pad")
+    pad.input[1] = m.const(np.array([0, 1]))
+    pad.input.append(m.const(np.array([-1])))
+
+
+def twice_the_padded(m: Model, qkv: str) -> None:
+    """V and its column of ones, both doubled behind the Pad."""
+    at = next(i for i, n in enumerate(m.nodes) if n.op_type == "Pad")
+    out = m.nodes[at].output[0]
+    m.nodes[at].output[0] = "padded"
+    m.nodes.insert(at + 1, onnx.helper.make_node("Add", ["padded", "padded"], [out], name="twice"))
+
+
+def shapes_at_run_time(m: Model, qkv: str) -> None:
+    """Reshape targets computed from Shape, as exporters write them for a dynamic batch."""
+    for reshape in [n for n in m.nodes if n.op_type == "Reshape"]:
+        at, count = m.nodes.index(reshape), len(m.nodes)
+        target = next(onnx.numpy_helper.to_array(i) for i in m.initializers if i.name == reshape.input[1])
+        batch = m.node("Gather", m.node("Shape", qkv), m.const(np.array([0])), axis=0)
+        reshape.input[1] = m.node("Concat", batch, m.const(target[1:]), axis=0)
+        new = m.nodes[count:]
+        del m.nodes[count:]
+        m.nodes[at:at] = new
+
+
+@pytest.mark.parametrize("change", [pad_with_axes, twice_the_padded, shapes_at_run_time])
+def test_attention_variants_equal_onnxruntime(tmp_path: Path, change: Callable[[Model, str], None]) -> None:
+    m = Model(np.random.default_rng(0), opset=18)
+    model = m.finish(attention_by(change)(m, m.quantize("image", 0.02, 3)), (1, 3, 8, 8), batch="N")
+    front = load(model, tmp_path)
+    x = np.random.default_rng(1).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    result = ort.compare(front.require(), passes.run(front.require()), front.onnx, x)
+    assert all(t.max_step <= 1 and t.share > 0.995 for t in result.ops.values())
+
+
+def test_comparison_with_a_model_that_onnxruntime_does_not_run(tmp_path: Path) -> None:
+    """hwgen reads bounds of any shape, ONNX Runtime finds out at run time that they are no vector."""
+
+    def matrix_bounds(m: Model, qkv: str) -> None:
+        next(n for n in m.nodes if n.op_type == "Slice").input[1] = m.const(np.zeros((1, 1), np.int64))
+
+    front = load(tiny(attention_by(matrix_bounds)), tmp_path)
+    with pytest.raises(UserError, match="ONNX Runtime does not run"):
+        ort.compare(front.require(), passes.run(front.require()), front.onnx, np.zeros((1, 3, 8, 8), np.float32))
 
 
 def test_fusedact_goes_through_4096_entries(tmp_path: Path) -> None:
@@ -217,6 +324,121 @@ def test_head_sizes(tmp_path: Path, dim: int, form: str) -> None:
     x = np.random.default_rng(1).standard_normal((2, 3, 8, 8)).astype(np.float32)
     result = ort.compare(front.require(), passes.run(front.require()), front.onnx, x)
     assert all(t.max_step <= 1 and t.share > 0.995 for t in result.ops.values())
+
+
+def pooled(m: Model, x: str) -> str:
+    return m.quantize(m.node("GlobalAveragePool", m.quantize(m.conv(x, 3, 8))))
+
+
+def bias_along_width(m: Model, x: str) -> str:
+    """8 channels, 8 columns: a vector of 8 broadcasts along the columns, it is no bias."""
+    return m.quantize(m.node("Add", m.conv(x, 3, 8), m.const(np.linspace(-1, 1, 8, dtype=np.float32))))
+
+
+def outer_sum(m: Model, x: str) -> str:
+    column = m.node("Reshape", pooled(m, x), m.const(np.array([8, 1])))
+    return m.quantize(m.node("Add", m.node("Flatten", pooled(m, x)), column))
+
+
+def norm_of_one_number(m: Model, x: str) -> str:
+    return m.quantize(m.node("LayerNormalization", pooled(m, x), m.const(np.ones(1, np.float32)), axis=-1))
+
+
+def conv_of_reshaped(m: Model, x: str) -> str:
+    reshaped = m.node("Reshape", x, m.const(np.array([1, 3, 4, 16])))
+    return m.quantize(m.conv(reshaped, 3, 8, bias=False))
+
+
+def another_input_scale(m: Model, x: str) -> str:
+    y = m.quantize(m.conv(m.quantize("image", 0.03, 1), 3, 8))
+    return m.quantize(m.node("Add", y, m.quantize(m.conv(x, 3, 8))))
+
+
+def wrong_kernel_shape(m: Model, x: str) -> str:
+    y = m.conv(x, 3, 8, 3)
+    m.nodes[-1].attribute.append(onnx.helper.make_attribute("auto_pad", "NOTSET"))
+    next(a for a in m.nodes[-1].attribute if a.name == "kernel_shape").ints[:] = [5, 5]
+    return m.quantize(y)
+
+
+def reciprocal(m: Model, x: str) -> str:
+    return m.quantize(m.node("Div", m.const(np.float32(1)), m.conv(x, 3, 8)), 0.01, 0)
+
+
+def long_chain(m: Model, x: str) -> str:
+    for _ in range(1500):
+        x = m.node("Relu", x)
+    return m.quantize(x)
+
+
+def doubling_chain(m: Model, x: str) -> str:
+    for _ in range(60):
+        x = m.node("Mul", x, m.node("Sigmoid", x))
+    return m.quantize(x)
+
+
+def doubling_concat(m: Model, x: str) -> str:
+    for _ in range(20):
+        x = m.node("Concat", x, x, axis=1)
+    return m.quantize(x)
+
+
+def second_output(m: Model, x: str) -> str:
+    m.quantize(m.node("LayerNormalization", m.node("Flatten", pooled(m, x)), m.const(np.ones(8, np.float32))))
+    norm = next(n for n in m.nodes if n.op_type == "LayerNormalization")
+    norm.output.append("mean")
+    return m.quantize("mean")
+
+
+def maximum_with_epsilon(m: Model, qkv: str) -> None:
+    """max(d, epsilon) is not d + epsilon: they differ where d is small."""
+    add = next(n for n in m.nodes if n.op_type == "Add")
+    add.op_type, add.input[1] = "Max", m.const(np.float32(1e-6))
+
+
+def some_heads(m: Model, x: str) -> str:
+    y = m.attention(m.quantize(m.conv(x, 3, 192)), 4, 16, 8)
+    bounds = [m.const(np.array([v])) for v in (0, 32, 1)]
+    return m.quantize(m.node("Slice", y, *bounds))
+
+
+REFUSED = [
+    (bias_along_width, "constant array"),
+    (outer_sum, "Broadcast additions"),
+    (norm_of_one_number, "other than one vector"),
+    (conv_of_reshaped, "reshaped to"),
+    (another_input_scale, "a second time"),
+    (wrong_kernel_shape, "kernel_shape"),
+    (reciprocal, "too steep"),
+    (long_chain, "pointwise steps"),
+    (doubling_chain, "pointwise steps"),
+    (doubling_concat, "concatenates more than"),
+    (second_output, "second output"),
+    (attention_by(maximum_with_epsilon, "fused"), "normalizer is changed"),
+    (some_heads, "leaves heads out"),
+    (lambda m, x: m.quantize(m.node("Clip", x, m.const(np.float32("nan")))), "NaN"),
+    (lambda m, x: m.quantize(m.conv(x, 3, 8), 1e-30, 0), "too far apart"),
+    (lambda m, x: m.quantize(m.conv(x, 3, 8), np.full((1, 1), 0.1)), "dimensions"),
+]
+
+
+@pytest.mark.parametrize(("build", "reason"), REFUSED)
+def test_models_that_would_be_computed_wrongly(tmp_path: Path, build: Callable[[Model, str], str], reason: str) -> None:
+    assert reason in problems(tiny(build), tmp_path)
+
+
+def test_groups_that_fit_no_engine(tmp_path: Path) -> None:
+    """A prime number of depthwise 7x7 channels would become a dense convolution of 800 MB."""
+    model = tiny(lambda m, x: m.quantize(m.conv(m.quantize(m.conv(x, 3, 4001)), 4001, 4001, 7, groups=4001)))
+    with pytest.raises(FitError, match="divisible by 16"):
+        passes.run(load(model, tmp_path).require())
+
+
+def test_input_that_is_not_float32(tmp_path: Path) -> None:
+    model = tiny(CONVS["multiplier"])
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT32
+    with pytest.raises(ModelError, match="not float32"):
+        load(model, tmp_path)
 
 
 def _file(path: Path, data: bytes) -> Path:

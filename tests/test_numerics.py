@@ -63,7 +63,7 @@ def test_quantize_multiplier_keeps_17_bits(seed: int) -> None:
 
 @pytest.mark.parametrize("ratio", [0.0, -1.0, float("nan"), float("inf"), 2.0**18])
 def test_quantize_multiplier_refuses(ratio: float) -> None:
-    with pytest.raises(ValueError, match="scale ratio"):
+    with pytest.raises(nx.ScaleRatioError, match="scale ratio"):
         nx.quantize_multiplier(ratio)
 
 

@@ -52,7 +52,7 @@ def load(path: Path) -> Frontend:
     value = low.values.get(onnx.output)
     if not isinstance(value, Poison):
         try:
-            output = low.materialize(value) if value is not None else None
+            output = low.materialize(value, "value") if value is not None else None
         except Unsupported as problem:
             problems.append(Problem(onnx.output, "output", problem.reason, problem.hint))
             output = None

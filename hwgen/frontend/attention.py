@@ -53,9 +53,9 @@ def _orient(root: Root, left: Real, right: Real, swapped: bool) -> Product:
     """``swapped``: the MatMul is right^T-first, that is left is its second operand."""
     shape = (math.prod(root.shape[:-2]), *root.shape[-2:])
     _require(left.shape[:-2] == right.shape[:-2] == root.shape[:-2], "its operands are broadcast")
-    batch, first, second = np.indices(shape)
     li, ri = _three(left.full_index()), _three(right.full_index())
     _require(li.size * shape[-1] <= PRODUCTS_MAX and ri.size * shape[-2] <= PRODUCTS_MAX, "it is too large")
+    batch, first, second = np.indices(shape)
     if swapped:  # (right @ left): rows of the output belong to right
         return Product(li.transpose(0, 2, 1), ri, second.ravel(), first.ravel(), batch.ravel())
     return Product(li, ri.transpose(0, 2, 1), first.ravel(), second.ravel(), batch.ravel())
@@ -94,7 +94,8 @@ def _operands(div: Root) -> Operands:
     inner = kv.sources[0]
     c, d = inner.record
     v, k = (d, c) if d.pad is not None else (c, d)
-    _require(v.pad is not None and k.pad is None, "V has no column of ones for the normalizer")
+    _require(v.pad is not None, "V has no column of ones for the normalizer")
+    _require(all(r.pad is None for r in (numerator, denominator, q, kv, k)), "something other than V is padded")
     _require(_tensor_sources(k) and _tensor_sources(v), "K or V is not a quantized tensor")
     _require(q.sources == k.sources == v.sources, "Q, K and V come from different tensors")
     return Operands(numerator, denominator, product, q, kv, inner, k, v)
@@ -185,8 +186,9 @@ def match(value: Real, quant: Quant, name: str) -> tuple[Attention, tuple[str, .
     _require(all(s[0] % (3 * dim) == 0 for s in shapes), "a head is split over two tensors")
     tables = o.product.quant is not None or o.inner.quant is not None
     divide, spec = (_quantized if tables else _fused)(o, source, quant, dim, height * width)
-    op = Attention(name, (), "", dim, q_off, k_off, v_off, divide, spec)
+    op = Attention(div.name, (), "", dim, q_off, k_off, v_off, divide, spec)
     total = sum(s[0] for s in shapes) // 3
+    _require(math.prod(value.shape) == total * height * width, "it leaves heads out")
     return op, names, (total, height, width)
 
 
@@ -211,9 +213,10 @@ def _fused(o: Operands, source: Quant, quant: Quant, dim: int, pixels: int) -> t
     _require(o.v.pad == 1.0, "the normalizer's column is not 1")
     _require(o.kv.functions[0].identity and o.numerator.functions[0].identity, "a product is changed in between")
     epsilon = float(o.denominator.functions[0].call(np.float32(0)))
-    probe = np.array([1.0, 7.5, 1e4], np.float32)
+    probe = np.array([epsilon, 1.0, 7.5, 1e4], np.float32)  # at epsilon an addition differs from a maximum
     shifted = o.denominator.functions[0].call(probe)
-    _require(np.allclose(shifted, probe + np.float32(epsilon)) and epsilon >= 0, "the normalizer is changed")
+    same = np.allclose(shifted, probe + np.float32(epsilon), rtol=1e-5, atol=0)
+    _require(same and math.isfinite(epsilon) and epsilon >= 0, "the normalizer is changed")
     multiplier, shift = nx.quantize_multiplier(quant.scale / source.scale)
     unit = quant.scale / source.scale / source.scale**2
     divide = Divide(multiplier, shift, round(math.ldexp(epsilon * unit, shift)), quant.zero_point)

@@ -88,7 +88,7 @@ def cover(
     model_macs: int,
     parameters: int,
 ) -> Coverage:
-    """Assign every ONNX node to the kernel whose output needs it. Nodes that clean-up folded count as mapped."""
+    """Assign every ONNX node to the kernel whose output needs it. Nodes that clean-up removed count as mapped."""
     makers = producers(onnx)
     stops = {t.onnx for t in tensors.values()} | {onnx.input}
     owner: dict[str, str] = {}
@@ -102,7 +102,7 @@ def cover(
     reasons = {p.name: p.reason for p in problems}
     rows = [(n.name, n.op, owner.get(n.name, ""), reasons.get(n.name, "")) for n in onnx.nodes]
     rows = [(n, o, k, r or ("" if k else "depends on a node that is not mapped")) for n, o, k, r in rows]
-    rows += [(n, o, "folded into a constant", "") for n, o in onnx.folded]
+    rows += [(n, o, "folded away", "") for n, o in onnx.folded]
     kernels = {"conv": 0, "linear_attention": 0, "mlp": 0}
     for op in ops:
         if family(op):

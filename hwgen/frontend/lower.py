@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from onnx import TensorProto
 
 from hwgen import numerics as nx
 from hwgen.errors import Problem
@@ -23,6 +24,7 @@ from hwgen.frontend import attention
 from hwgen.frontend.onnx_file import ELEMENTS_MAX, OnnxGraph, OnnxNode
 from hwgen.frontend.values import (
     IDENTITY,
+    SOURCES_MAX,
     Codes,
     Constant,
     Function,
@@ -32,10 +34,11 @@ from hwgen.frontend.values import (
     Unsupported,
     Value,
     is_identity,
+    positions,
     table_of,
 )
 from hwgen.ir import AddSpec, Conv, Eltwise, Input, LayerNorm, Linear, Op, Pool, Quant, Requant, Shape, Tensor
-from hwgen.kernels.conv import accumulator_bound
+from hwgen.kernels.conv import accumulator_bound, output_size
 from hwgen.kernels.mlp import NORM_CHANNELS_MAX, NORM_FRACTION
 
 REPORT = "If ONNX Runtime runs the model, please report this"
@@ -50,10 +53,11 @@ class Lowering:
     values: dict[str, Value] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     concats: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    materialized: dict[int, str] = field(default_factory=dict)
-    keep: list[Any] = field(default_factory=list)
+    materialized: dict[str, str] = field(default_factory=dict)
+    """QuantizeLinear output -> the tensor that a table made of it"""
 
     # ------------------------------------------------------------------------------------------------ emitting
 
@@ -64,6 +68,14 @@ class Lowering:
             unique, n = f"{name}_{n}", n + 1
         self.tensors[unique] = Tensor(unique, shape, quant, onnx, channels)
         return Root(unique, "codes", shape, quant, unique)
+
+    def emit(self, op: Op) -> None:
+        """Append an operator; a convolution that is quantized twice becomes two operators with two names."""
+        unique, n = op.name, 1
+        while unique in self.names:
+            unique, n = f"{op.name}_{n}", n + 1
+        self.names.add(unique)
+        self.ops.append(replace(op, name=unique))
 
     def materialize(self, value: Value, what: str = "input") -> Tensor:
         """The int8 tensor behind a float edge, in its root's element order; emits a table where codes change."""
@@ -81,14 +93,22 @@ class Lowering:
         table = table_of(codes.real.functions[0], root.quant, codes.quant)
         if is_identity(table) and root.quant == codes.quant:
             return self.tensors[root.tensor]
-        done = self.materialized.get(id(codes))
+        done = self.materialized.get(codes.name)
         if done is None:
             source = self.tensors[root.tensor]
             out = self.tensor(codes.name, source.shape, codes.quant, codes.name)
-            self.ops.append(Eltwise(codes.name, source.name, out.name, table=table))
-            self.materialized[id(codes)] = done = out.name
-            self.keep.append(codes)  # an id is only unique while the object lives
+            self.emit(Eltwise(codes.name, source.name, out.name, table=table))
+            self.materialized[codes.name] = done = out.name
         return self.tensors[done]
+
+    def image(self, value: Value) -> Tensor:
+        """:meth:`materialize` for operators that look at rows and columns: no reshape may stand in between."""
+        tensor = self.materialize(value)
+        assert isinstance(value, Real)
+        if value.shape != (1, *tensor.shape):
+            hint = "Only fully connected layers and linear attention can follow a reshape"
+            raise Unsupported(f"reads {tensor.shape} reshaped to {value.shape}", hint)
+        return tensor
 
     # ------------------------------------------------------------------------------------------------ walking
 
@@ -99,8 +119,12 @@ class Lowering:
         self.values[self.onnx.input] = Real((root,), (IDENTITY,), shape)
         for name, array in self.onnx.constants.items():
             self.values[name] = Constant(array)
+        last_reader = {i: node for node in self.onnx.nodes for i in node.inputs}
         for node in self.onnx.nodes:
             self._visit(node)
+            for i in set(node.inputs) - {"", self.onnx.output}:
+                if last_reader[i] is node:
+                    self.values.pop(i, None)  # index arrays are large; only what is still read stays
 
     def _visit(self, node: OnnxNode) -> None:
         inputs = [self.values.get(i) if i else None for i in node.inputs]
@@ -114,16 +138,25 @@ class Lowering:
                 handler = HANDLERS.get(node.op)
                 if handler is None:
                     raise Unsupported("this operator is not supported", _operator_hint(node.op))
+                if any(node.outputs[1:]):
+                    raise Unsupported("has a second output that is used", "Use its first output only")
                 shape = self.onnx.shapes.get(node.outputs[0])
                 if shape is None:
                     raise Unsupported("its output shape cannot be inferred", "Run onnx.shape_inference on the model")
                 if math.prod(shape) > ELEMENTS_MAX or any(d <= 0 for d in shape):
                     raise Unsupported(f"its output shape {shape} is not usable", "Use a smaller input")
-                result = handler(self, node, inputs, shape)
+                with np.errstate(all="ignore"):  # float32 functions overflow quietly, as in ONNX Runtime
+                    result = handler(self, node, inputs, shape)
+                if isinstance(result, (Real, Codes)) and result.shape != shape:
+                    raise Unsupported(f"broadcasts {result.shape} to {shape}", "Give its operands the same shape")
         except Unsupported as problem:
             self.problems.append(Problem(node.name, node.op, problem.reason, problem.hint))
             result = Poison(node.name)
-        except (ValueError, KeyError, IndexError, TypeError, OverflowError, AttributeError) as error:
+        except nx.ScaleRatioError as error:
+            hint = "The scales around this node are too far apart; quantize the model again"
+            self.problems.append(Problem(node.name, node.op, str(error), hint))
+            result = Poison(node.name)
+        except (ValueError, LookupError, TypeError, ArithmeticError, AttributeError) as error:
             reason = f"hwgen cannot interpret this node ({type(error).__name__}: {error})"
             self.problems.append(Problem(node.name, node.op, reason, REPORT))
             result = Poison(node.name)
@@ -153,47 +186,60 @@ Handler = Callable[[Lowering, OnnxNode, Inputs, tuple[int, ...]], Value]
 # ------------------------------------------------------------------------------------------------ Q and DQ
 
 
-def _scale_and_zero(inputs: Inputs) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], str]:
+def _scale_and_zero(inputs: Inputs, default: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], str]:
+    """Scale, zero point, and its type; without a zero point it is 0 of the type ``default``."""
     scale_value, zero_value = inputs[1], inputs[2] if len(inputs) > 2 else None
     if not isinstance(scale_value, Constant) or (zero_value is not None and not isinstance(zero_value, Constant)):
         raise Unsupported("its scale or zero point is computed at run time", "Use static quantization")
     scale = np.asarray(scale_value.value, np.float32)
-    zero = np.zeros((), np.uint8) if zero_value is None else np.asarray(zero_value.value)
+    zero = np.zeros((), np.dtype(default)) if zero_value is None else np.asarray(zero_value.value)
+    if scale.ndim > 1 or zero.ndim > 1:
+        raise Unsupported(f"its scale or zero point has {max(scale.ndim, zero.ndim)} dimensions", "Use one or none")
     if not np.isfinite(scale).all() or (scale <= 0).any():
         bad = scale[~(np.isfinite(scale) & (scale > 0))].ravel()[0]
         raise Unsupported(f"a scale is {bad}", "Every scale must be positive and finite; quantize the model again")
     return scale, zero.astype(np.int64), str(zero.dtype)
 
 
-def _activation_quant(inputs: Inputs) -> Quant:
-    scale, zero, dtype = _scale_and_zero(inputs)
+def _activation_quant(inputs: Inputs, default: str) -> tuple[Quant, bool]:
+    """The quantization in int8 codes, and whether the model's codes are uint8."""
+    scale, zero, dtype = _scale_and_zero(inputs, default)
     if scale.size != 1 or zero.size != 1:
         raise Unsupported("activations are quantized per channel", "Use per-tensor activation quantization")
     if dtype not in ("int8", "uint8"):
         raise Unsupported(f"activations are {dtype}", "Quantize activations to int8 or uint8")
-    return Quant(float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]) - (128 if dtype == "uint8" else 0))
+    unsigned = dtype == "uint8"
+    return Quant(float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]) - 128 * unsigned), unsigned
+
+
+def code_type(node: OnnxNode) -> str:
+    """Type of a QuantizeLinear's codes where it has no zero point: ``output_dtype`` (from opset 21), else uint8."""
+    chosen = int(node.attributes.get("output_dtype", 0))
+    return TensorProto.DataType.Name(chosen).lower() if chosen else "uint8"
 
 
 def _quantize(low: Lowering, node: OnnxNode, inputs: Inputs, shape: tuple[int, ...]) -> Value:
     value = inputs[0]
     if isinstance(value, Constant):
-        scale, zero, dtype = _scale_and_zero(inputs)
+        scale, zero, dtype = _scale_and_zero(inputs, code_type(node))
         axis = int(node.attributes.get("axis", 1)) % max(value.value.ndim, 1)
         info = np.iinfo(dtype)
         codes = np.rint(value.value / _along(scale, axis, value.value.ndim)) + _along(zero, axis, value.value.ndim)
         return Constant(np.clip(codes, info.min, info.max).astype(dtype))
-    quant = _activation_quant(inputs)
+    quant, unsigned = _activation_quant(inputs, code_type(node))
     name = node.outputs[0]
     if not isinstance(value, Real):
         raise Unsupported("its input is already quantized", "Remove the repeated QuantizeLinear")
     if len(value.sources) == 1 and value.root.quant is None:
-        return _round(low, value, quant, name)
-    if value.index is None and len(value.sources) > 1:
-        return _concatenated(low, value, quant, name)
-    return Codes(name, value, quant)
+        codes = _round(low, value, quant, name)
+    elif value.index is None and len(value.sources) > 1:
+        codes = _concatenated(low, value, quant, name)
+    else:
+        codes = Codes(name, value, quant)
+    return replace(codes, unsigned=unsigned)
 
 
-def _concatenated(low: Lowering, value: Real, quant: Quant, name: str) -> Value:
+def _concatenated(low: Lowering, value: Real, quant: Quant, name: str) -> Codes:
     """A Concat that is quantized: rescale each part that needs it, keep both roundings."""
     roots, start = [], 0
     for root, function in zip(value.sources, value.functions, strict=True):
@@ -207,7 +253,7 @@ def _concatenated(low: Lowering, value: Real, quant: Quant, name: str) -> Value:
             source = low.tensors[root.tensor]
             part = f"{name}[{start}:{start + channels}]"
             out = low.tensor(part, source.shape, quant, name, (start, start + channels))
-            low.ops.append(Eltwise(part, source.name, out.name, table=table))
+            low.emit(Eltwise(part, source.name, out.name, table=table))
             roots.append(out)
         start += channels
     low.concats[name] = tuple(r.tensor for r in roots if r.tensor is not None)
@@ -221,7 +267,7 @@ def _dequantize(low: Lowering, node: OnnxNode, inputs: Inputs, shape: tuple[int,
         return _dequantize_constant(node, value, inputs)
     if not isinstance(value, Codes):
         raise Unsupported("its input is not the output of a QuantizeLinear", "Use the QDQ format")
-    quant = _activation_quant(inputs)
+    quant, _ = _activation_quant(inputs, "uint8" if value.unsigned else "int8")
     if quant != value.quant:
         # Codes keep their numbers under another scale: legal ONNX, but no quantizer writes it.
         raise Unsupported("its scale or zero point differs from the QuantizeLinear before it", "Quantize again")
@@ -235,9 +281,9 @@ def _along(vector: npt.NDArray[Any], axis: int, ndim: int) -> npt.NDArray[Any]:
 
 
 def _dequantize_constant(node: OnnxNode, value: Constant, inputs: Inputs) -> Constant:
-    scale, zero, _ = _scale_and_zero(inputs)
     if int(node.attributes.get("block_size", 0)):
         raise Unsupported("its constant is quantized in blocks", "Quantize per tensor or per channel")
+    scale, zero, _ = _scale_and_zero(inputs, value.value.dtype.name)
     codes = value.value
     if codes.dtype.name not in ("int8", "uint8", "int32"):
         raise Unsupported(f"its constant is {codes.dtype.name}", "Weights must be int8, biases int32")
@@ -267,6 +313,15 @@ class Weighted:
     stride: tuple[int, int] = (1, 1)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     groups: int = 1
+
+    @property
+    def shape(self) -> Shape:
+        """(O, H, W) of the result."""
+        if self.weight.ndim == 2:
+            return len(self.weight), 1, 1
+        (kh, kw), (top, left, bottom, right) = self.weight.shape[2:], self.pads
+        rows = output_size(self.x.shape[1], kh, self.stride[0], top, bottom)
+        return len(self.weight), rows, output_size(self.x.shape[2], kw, self.stride[1], left, right)
 
 
 def _weights(value: Any, axis: int, name: str = "weight") -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float64]]:
@@ -314,7 +369,7 @@ def _conv(low: Lowering, node: OnnxNode, inputs: Inputs, shape: tuple[int, ...])
         raise Unsupported(
             f"is a {len(shape) - 2}-dimensional convolution", "Only 2-dimensional convolutions are mapped"
         )
-    x = low.materialize(inputs[0])
+    x = low.image(inputs[0])
     weight, scale = _weights(inputs[1], 0)
     bias = _bias(inputs[2] if len(inputs) > 2 else None, len(weight), x.quant.scale * scale)
     a = node.attributes
@@ -331,6 +386,8 @@ def _conv(low: Lowering, node: OnnxNode, inputs: Inputs, shape: tuple[int, ...])
     if any(p >= k for p, k in zip(pads, (*kernel, *kernel), strict=True)) or min(pads) < 0:
         raise Unsupported(f"pads {pads} are not smaller than the window", "Reduce the padding")
     record = Weighted(x, weight, scale, bias, (stride[0], stride[1]), pads, groups)
+    if shape != (1, *record.shape):
+        raise Unsupported(f"its attributes give {shape}, its weights {(1, *record.shape)}", "Check kernel_shape")
     return _weighted_root(low, node, "conv", record, shape)
 
 
@@ -429,6 +486,8 @@ def _pointwise(node: OnnxNode, inputs: Inputs) -> Function:
             raise Unsupported("its bounds are computed at run time", "Make them constants")
         bounds.append(default if bound is None else float(np.asarray(bound.value).reshape(-1)[0]))
     low, high = bounds
+    if math.isnan(low) or math.isnan(high):
+        raise Unsupported("a bound is NaN", "Give finite bounds")
     return Function(lambda x: np.clip(x, np.float32(low), np.float32(high)), (low, high))
 
 
@@ -472,16 +531,17 @@ def _binary(low: Lowering, node: OnnxNode, inputs: Inputs, shape: tuple[int, ...
     if _same_elements(a, b):
 
         def combined(f: Function, g: Function) -> Function:
-            return Function(lambda x: function(f.call(x), g.call(x)))
+            return Function(lambda x: function(f.call(x), g.call(x)), None, f.size + g.size + 1)
 
         functions = tuple(combined(f, g) for f, g in zip(a.functions, b.functions, strict=True))
-        return replace(a, functions=functions, quant=None, codes=None)
+        pad = None if a.pad is None or b.pad is None else float(function(np.float32(a.pad), np.float32(b.pad)))
+        return replace(a, functions=functions, pad=pad, quant=None, codes=None)
     if node.op == "Div":
         return Real((Root(node.name, "div", shape, record=(a, b)),), (IDENTITY,), shape)
     if node.op == "Add":
         first, second = low.materialize(a, "first operand"), low.materialize(b, "second operand")
-        if first.shape != second.shape:
-            raise Unsupported(f"adds shapes {first.shape} and {second.shape}", "Broadcast additions are not mapped")
+        if first.shape != second.shape or a.shape != b.shape:
+            raise Unsupported(f"adds shapes {a.shape} and {b.shape}", "Broadcast additions are not mapped")
         return Real((Root(node.name, "add", shape, record=(first, second)),), (IDENTITY,), shape)
     raise Unsupported("combines two different activations", "Only residual additions are mapped")
 
@@ -502,9 +562,10 @@ def _with_constant(low: Lowering, node: OnnxNode, a: Any, b: Any, shape: tuple[i
     if node.op == "Add" and root is not None and root.kind in ("linear", "conv") and value.functions[0].identity:
         record: Weighted = root.record
         outputs = len(record.weight)
-        expected = (outputs,) if root.kind == "linear" else (outputs, 1, 1)
-        if array.size == outputs and tuple(d for d in array.shape if d != 1) == tuple(d for d in expected if d != 1):
-            extra = _bias(Constant(array.reshape(-1)), outputs, record.x.quant.scale * record.weight_scale)
+        trailing = math.prod(shape[1:]) // outputs  # elements that share a bias
+        along = np.broadcast_to(array, shape).reshape(outputs, trailing) if shape == value.shape else None
+        if along is not None and array.size == outputs and (along == along[:, :1]).all():
+            extra = _bias(Constant(along[:, 0]), outputs, record.x.quant.scale * record.weight_scale)
             return _weighted_root(low, node, root.kind, replace(record, bias=record.bias + extra), shape)
     raise Unsupported("combines an activation with a constant array", "Fold it into the convolution before quantizing")
 
@@ -527,11 +588,10 @@ def _layout(low: Lowering, node: OnnxNode, inputs: Inputs, shape: tuple[int, ...
             raise Unsupported("changes the number of elements", "Check the model with onnx.checker")
         index = None if value.index is None else value.index.reshape(shape)
         return replace(value, shape=shape, index=index)
-    positions = np.arange(math.prod(value.shape), dtype=np.int64).reshape(value.shape)
     if node.op == "Transpose":
-        perm = node.attributes.get("perm", list(range(positions.ndim))[::-1])
-        return value.viewed(positions.transpose([int(p) for p in perm]))
-    return value.viewed(positions[_slices(inputs[1:], value.shape)])
+        perm = node.attributes.get("perm", list(range(len(value.shape)))[::-1])
+        return value.viewed(positions(value.shape).transpose([int(p) for p in perm]))
+    return value.viewed(positions(value.shape)[_slices(inputs[1:], value.shape)])
 
 
 def _slices(operands: Inputs, shape: tuple[int, ...]) -> tuple[slice, ...]:
@@ -554,6 +614,10 @@ def _slices(operands: Inputs, shape: tuple[int, ...]) -> tuple[slice, ...]:
 def _concat(low: Lowering, node: OnnxNode, inputs: Inputs, shape: tuple[int, ...]) -> Value:
     if not all(isinstance(i, Real) for i in inputs):
         raise Unsupported("concatenates constants or codes", "Use the QDQ format")
+    if any(i.pad is not None for i in inputs):
+        raise Unsupported("concatenates something padded", "Pad the result of the Concat")
+    if sum(len(i.sources) for i in inputs) > SOURCES_MAX:
+        raise Unsupported(f"concatenates more than {SOURCES_MAX} tensors", "Use fewer of them")
     axis = int(node.attributes["axis"]) % len(shape)
     pieces, offset = [], 0
     for value in inputs:
@@ -577,9 +641,12 @@ def _pad(low: Lowering, node: OnnxNode, inputs: Inputs, shape: tuple[int, ...]) 
     fill = inputs[2] if len(inputs) > 2 else None
     if fill is not None and not isinstance(fill, Constant):
         raise Unsupported("its fill value is computed at run time", "Make it a constant")
-    if len(inputs) > 3 and inputs[3] is not None:
-        raise Unsupported("names its axes", "Save the model at opset 17")
     amounts = np.asarray(inputs[1].value).reshape(2, -1)
+    if len(inputs) > 3 and inputs[3] is not None:  # from opset 18
+        if not isinstance(inputs[3], Constant):
+            raise Unsupported("its axes are computed at run time", "Make them constants")
+        some, amounts = amounts, np.zeros((2, len(value.shape)), np.int64)
+        amounts[:, np.asarray(inputs[3].value).reshape(-1)] = some
     if amounts.min() < 0:
         raise Unsupported("crops by negative padding", "Use Slice")
     constant = 0.0 if fill is None else float(np.asarray(fill.value).reshape(()))
@@ -593,7 +660,7 @@ def _pad(low: Lowering, node: OnnxNode, inputs: Inputs, shape: tuple[int, ...]) 
 
 
 def _pool(low: Lowering, node: OnnxNode, inputs: Inputs, shape: tuple[int, ...]) -> Value:
-    x = low.materialize(inputs[0])
+    x = low.image(inputs[0])
     if node.op == "ReduceMean":
         axes = node.attributes.get("axes")
         if axes is None and len(inputs) > 1 and isinstance(inputs[1], Constant):
@@ -605,15 +672,16 @@ def _pool(low: Lowering, node: OnnxNode, inputs: Inputs, shape: tuple[int, ...])
 
 def _layer_norm(low: Lowering, node: OnnxNode, inputs: Inputs, shape: tuple[int, ...]) -> Value:
     x = low.materialize(inputs[0])
-    if int(node.attributes.get("axis", -1)) % len(shape) != len(shape) - 1 or x.shape[1:] != (1, 1):
+    if int(node.attributes.get("axis", -1)) % len(shape) != len(shape) - 1 or (shape[-1], 1, 1) != x.shape:
         raise Unsupported("normalizes something other than one vector", "Only the head's LayerNormalization is mapped")
     if x.shape[0] > NORM_CHANNELS_MAX:
         raise Unsupported(f"normalizes {x.shape[0]} channels", f"Up to {NORM_CHANNELS_MAX} channels are mapped")
     if not all(i is None or isinstance(i, Constant) for i in inputs[1:]):
         raise Unsupported("its scale or bias is not a constant", "Make them initializers")
-    gamma = np.asarray(inputs[1].value, np.float64).reshape(-1)
-    beta = np.zeros_like(gamma) if len(inputs) < 3 or inputs[2] is None else inputs[2].value.astype(np.float64)
-    record = (x, gamma, beta.reshape(-1), float(node.attributes.get("epsilon", 1e-5)))
+    gamma = np.broadcast_to(np.asarray(inputs[1].value, np.float64), shape).reshape(-1)
+    beta = 0.0 if len(inputs) < 3 or inputs[2] is None else inputs[2].value
+    beta = np.broadcast_to(np.asarray(beta, np.float64), shape).reshape(-1)
+    record = (x, gamma, beta, float(node.attributes.get("epsilon", 1e-5)))
     return Real((Root(node.name, "layernorm", shape, record=record),), (IDENTITY,), shape)
 
 
@@ -630,7 +698,7 @@ def _clamp_table(function: Function, quant: Quant) -> npt.NDArray[np.int8] | Non
     return None if is_identity(table) else table
 
 
-def _round(low: Lowering, value: Real, quant: Quant, name: str) -> Value:
+def _round(low: Lowering, value: Real, quant: Quant, name: str) -> Codes:
     """QuantizeLinear of an operator's exact result: emit the operator."""
     root, function = value.root, value.functions[0]
     if root.kind in ("matmul", "div"):
@@ -647,6 +715,8 @@ def _round(low: Lowering, value: Real, quant: Quant, name: str) -> Value:
     if root.kind == "input":
         if not function.identity:
             raise Unsupported("works on the float input before it is quantized", "Quantize the input first")
+        if any(isinstance(op, Input) for op in low.ops):
+            raise Unsupported("quantizes the model's input a second time, differently", "Quantize the input once")
         shape = (root.shape[1], root.shape[2], root.shape[3])
         out = low.tensor(name, shape, quant, name)
         low.ops.insert(0, Input(name, out.name, shape))
@@ -661,14 +731,14 @@ def _round(low: Lowering, value: Real, quant: Quant, name: str) -> Value:
         )
         out = low.tensor(name, a.shape, quant, name)
         spec = AddSpec(ma, mb, constant, shift, quant.zero_point)
-        low.ops.append(Eltwise(root.name, a.name, out.name, _clamp_table(function, quant), b.name, spec))
+        low.emit(Eltwise(root.name, a.name, out.name, _clamp_table(function, quant), b.name, spec))
     elif root.kind == "pool":
         x = root.record
         multiplier, shift = nx.quantize_multiplier(x.quant.scale * ratio / (x.shape[1] * x.shape[2]))
         if _clamp_table(function, quant) is not None:
             raise Unsupported("is followed by a clamp", "Quantize between them")
         out = low.tensor(name, (x.shape[0], 1, 1), quant, name)
-        low.ops.append(Pool(root.name, x.name, out.name, multiplier, shift, quant.zero_point))
+        low.emit(Pool(root.name, x.name, out.name, multiplier, shift, quant.zero_point))
     else:
         out = _round_layer_norm(low, root, function, quant, name)
     return Codes(name, Real((out,), (IDENTITY,), value.shape, quant=quant), quant)
@@ -695,14 +765,13 @@ def _round_weighted(low: Lowering, root: Root, function: Function, quant: Quant,
         requant = Requant(multiplier, shift, zero, bits=nx.MID_BITS)
         levels = ((nx.ALL_MID.astype(np.float64) - zero) * step).astype(np.float32)
         table = nx.quantize(function.call(levels), quant.scale, quant.zero_point)
-    x = record.x
+        if not -(1 << 15) <= zero < 1 << 15 or np.abs(np.diff(table.astype(np.int32))).max() > 1:
+            raise Unsupported("is a float activation too steep for 12 bits in front of it", QUANTIZE_BOTH)
+    x, out = record.x, low.tensor(name, record.shape, quant, name)
     if root.kind == "linear":
-        out = low.tensor(name, (outputs, 1, 1), quant, name)
-        low.ops.append(Linear(root.name, x.name, out.name, record.weight, record.bias, requant, table))
+        low.emit(Linear(root.name, x.name, out.name, record.weight, record.bias, requant, table))
         return out
-    shape = (outputs, root.shape[2], root.shape[3]) if len(root.shape) == 4 else (outputs, 1, 1)
-    out = low.tensor(name, shape, quant, name)
-    low.ops.append(
+    low.emit(
         Conv(
             root.name,
             x.name,
@@ -732,7 +801,7 @@ def _round_layer_norm(low: Lowering, root: Root, function: Function, quant: Quan
     if variance >= 2**45:
         raise Unsupported("its epsilon outweighs every variance", "Check the input's scale")
     out = low.tensor(name, x.shape, quant, name)
-    low.ops.append(
+    low.emit(
         LayerNorm(
             root.name,
             x.name,
@@ -753,7 +822,7 @@ def _attention(low: Lowering, value: Real, quant: Quant, name: str) -> Real:
     op, xs, shape = attention.match(value, quant, name)
     tensors = tuple(low.tensors[x] for x in xs)
     out = low.tensor(name, shape, quant, name)
-    low.ops.append(replace(op, xs=tuple(t.name for t in tensors), y=out.name))
+    low.emit(replace(op, xs=tuple(t.name for t in tensors), y=out.name))
     return Real((out,), (IDENTITY,), value.shape, quant=quant)
 
 

@@ -79,6 +79,7 @@ def _load_external(model: ModelProto, folder: Path) -> None:
     """Load external tensors, after checking that each file lies in the model's own folder and exists."""
     root = folder.resolve()
     problems: dict[str, Problem] = {}
+    total = 0
     for tensor in _tensors(model):
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
@@ -90,8 +91,13 @@ def _load_external(model: ModelProto, folder: Path) -> None:
             problems[location] = Problem(repr(location), "", "lies outside the model's folder", hint)
         elif not target.is_file():
             problems[location] = Problem(repr(location), "", "is missing", "Copy the data file beside the model")
+        else:
+            length = entries.get("length", "")
+            total += int(length) if length.isdecimal() else target.stat().st_size
     if problems:
         raise ModelError("the model's external data cannot be used:", problems.values())
+    if total > FILE_BYTES_MAX:
+        raise ModelError(f"the model's external data has {total} bytes; hwgen reads up to {FILE_BYTES_MAX}. {NOT_ONNX}")
     try:
         onnx.load_external_data_for_model(model, str(root))
     except Exception as error:
@@ -147,6 +153,9 @@ def _fix_batch(model: ModelProto) -> None:
             label = dim.dim_param or "unknown"
             hint = "Fix it, for instance with onnxruntime.tools.make_dynamic_shape_fixed"
             problems.append(Problem(inputs[0].name, "input", f"dimension {axis} is dynamic ({label})", hint))
+    if inputs[0].type.tensor_type.elem_type != TensorProto.FLOAT:
+        hint = "Export the model with a float32 input that a QuantizeLinear reads"
+        problems.append(Problem(inputs[0].name, "input", "is not float32", hint))
     dims = [d.dim_value for d in shape.dim]
     if not problems and (len(dims) != 4 or dims[0] != 1):
         reason = f"shape is {dims}, not (1, channels, height, width)"
@@ -184,7 +193,8 @@ def read(path: Path) -> OnnxGraph:
         _name_nodes(model)
         _fix_batch(model)
         before = [(n.name, n.op_type) for n in model.graph.node]
-        clean = onnx_ir.serde.deserialize_model(model)
+        # Folding follows Shape operators, so it needs the shapes that the fixed batch gives.
+        clean = onnx_ir.serde.deserialize_model(onnx.shape_inference.infer_shapes(model, data_prop=True))
         optimizer.fold_constants(
             clean,
             onnx_shape_inference=False,
@@ -193,6 +203,9 @@ def read(path: Path) -> OnnxGraph:
             should_fold=_should_fold,
         )
         common_passes.LiftConstantsToInitializersPass()(clean)
+        # Quantizers may write a pair of QuantizeLinear and DequantizeLinear for each reader of an edge.
+        common_passes.DeduplicateInitializersPass()(clean)
+        common_passes.CommonSubexpressionEliminationPass()(clean)
         common_passes.RemoveUnusedNodesPass()(clean)
         common_passes.TopologicalSortPass()(clean)
         model = onnx.shape_inference.infer_shapes(onnx_ir.serde.serialize_model(clean), data_prop=True)

@@ -8,6 +8,7 @@ function, so they vanish unless they matter. A QuantizeLinear edge is a :class:`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Union
@@ -22,6 +23,15 @@ Index = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
 
 
+FUNCTION_MAX = 256
+"""Steps of one pointwise function. Real chains have a dozen; without a bound a product of two branches, repeated,
+would take exponential time."""
+SOURCES_MAX = 256
+"""Tensors in one concatenation."""
+INDEX_MAX = 1 << 24
+"""Elements of a map whose arrangement is followed one by one (attention); 128 MiB of positions."""
+
+
 class Unsupported(Exception):
     """A node that hwgen does not map: why, and what the user can do."""
 
@@ -32,10 +42,18 @@ class Unsupported(Exception):
 
 @dataclass(frozen=True)
 class Function:
-    """A float32 function of one variable. ``clamp`` is set where it is just a clip to [low, high]."""
+    """A float32 function of one variable. ``clamp`` is set where it is just a clip to [low, high].
+
+    ``size`` counts its steps; raises Unsupported above FUNCTION_MAX.
+    """
 
     call: Callable[[Any], Any]
     clamp: tuple[float, float] | None = None
+    size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.size > FUNCTION_MAX:
+            raise Unsupported(f"ends a chain of more than {FUNCTION_MAX} pointwise steps", "Shorten the chain")
 
     def then(self, other: Function) -> Function:
         """``other`` after ``self``."""
@@ -43,14 +61,22 @@ class Function:
         if self.clamp and other.clamp:
             low = float(np.clip(self.clamp[0], *other.clamp))
             clamp = (low, float(np.clip(self.clamp[1], *other.clamp)))
-        return Function(lambda x: other.call(self.call(x)), clamp)
+        return Function(lambda x: other.call(self.call(x)), clamp, self.size + other.size)
 
     @property
     def identity(self) -> bool:
         return self.clamp == (-np.inf, np.inf)
 
 
-IDENTITY = Function(lambda x: x, (-np.inf, np.inf))
+IDENTITY = Function(lambda x: x, (-np.inf, np.inf), 0)
+
+
+def positions(shape: tuple[int, ...]) -> Index:
+    """Every element's flat position; raises Unsupported above INDEX_MAX elements."""
+    size = math.prod(shape)
+    if size > INDEX_MAX:
+        raise Unsupported(f"rearranges {size} elements", f"Use a smaller input; up to {INDEX_MAX} elements are mapped")
+    return np.arange(size, dtype=np.int64).reshape(shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +120,7 @@ class Real:
 
     def full_index(self) -> Index:
         """The index array, made where it was implicit."""
-        if self.index is not None:
-            return self.index
-        return np.arange(int(np.prod(self.shape)), dtype=np.int64).reshape(self.shape)
+        return positions(self.shape) if self.index is None else self.index
 
     def apply(self, function: Function) -> Real:
         """A pointwise function on every element."""
@@ -107,18 +131,20 @@ class Real:
     def viewed(self, index: Index) -> Real:
         """The same elements in another arrangement; ``index`` holds flat positions of this value."""
         flat = self.full_index().reshape(-1)[index]
-        total = sum(int(np.prod(s.shape)) for s in self.sources)
+        total = sum(math.prod(s.shape) for s in self.sources)
         implicit = flat.size == total and np.array_equal(flat.reshape(-1), np.arange(total))
         return replace(self, shape=tuple(index.shape), index=None if implicit else flat)
 
 
 @dataclass(frozen=True, eq=False)
 class Codes:
-    """A QuantizeLinear's output: ``real`` rounded to int8 codes of ``quant``."""
+    """A QuantizeLinear's output: ``real`` rounded to int8 codes of ``quant``; the model's own are uint8 if
+    ``unsigned``."""
 
     name: str
     real: Real
     quant: Quant
+    unsigned: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -161,7 +187,8 @@ Value = Union[Real, Codes, Constant, Poison]
 def table_of(function: Function, source: Quant, target: Quant) -> npt.NDArray[np.int8]:
     """256-entry table: code of ``source`` -> code of ``target`` through ``function``."""
     levels = nx.dequantize(nx.ALL_CODES, source.scale, source.zero_point)
-    return nx.quantize(function.call(levels), target.scale, target.zero_point)
+    with np.errstate(all="ignore"):
+        return nx.quantize(function.call(levels), target.scale, target.zero_point)
 
 
 def is_identity(table: npt.NDArray[np.int8]) -> bool:

@@ -19,7 +19,8 @@ PASSES: tuple[Pass, ...] = (fuse_tables, fuse_residuals, align_groups, fold_spac
 def run(graph: Graph, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> Graph:
     """The kernel graph. With ``mean`` and ``std`` (per channel, of images in [0, 1]) the input takes uint8 images.
 
-    Raises UserError where mean and std do not fit the model, InternalError where a pass breaks the graph.
+    Raises UserError where mean and std do not fit the model or groups fit no engine, InternalError where a pass breaks
+    the graph.
     """
     verify(graph)
     for rewrite in PASSES:

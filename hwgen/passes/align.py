@@ -8,10 +8,13 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from hwgen.errors import FitError, Problem
 from hwgen.ir import Conv, Graph
 
 LANES = 16
 DEPTHWISE_WINDOW_MAX = 5
+WEIGHTS_MAX = 1 << 26
+"""Far more than a frame can stream; merging must not exhaust the memory before the planner says so."""
 
 
 def _block_diagonal(weight: npt.NDArray[np.int8], groups: int, merge: int) -> npt.NDArray[np.int8]:
@@ -37,7 +40,7 @@ def _merge(op: Conv) -> int:
 def align_groups(graph: Graph) -> Graph:
     """Depthwise convolutions go to their engine; other groups are merged (zeros added) to multiples of 16 channels.
 
-    The results do not change: the added weights are zero.
+    The results do not change: the added weights are zero. Raises FitError where they would be far too many.
     """
     return graph.with_ops(tuple(_align(op) if isinstance(op, Conv) else op for op in graph.ops))
 
@@ -49,4 +52,9 @@ def _align(op: Conv) -> Conv:
     merge = _merge(op)
     if merge == 1:
         return op
+    size = op.weight.size * merge
+    if size > WEIGHTS_MAX:
+        reason = f"its {op.groups} groups fit no engine; merged into {op.groups // merge} they have {size} weights"
+        hint = "Use a number of channels that is divisible by 16, or windows up to 5x5 in depthwise convolutions"
+        raise FitError("a convolution does not fit any board:", [Problem(op.name, "Conv", reason, hint)])
     return replace(op, weight=_block_diagonal(op.weight, op.groups, merge), groups=op.groups // merge)

@@ -37,8 +37,8 @@ def fuse_tables(graph: Graph) -> Graph:
     return graph.with_ops(tuple(ops))
 
 
-def _fuse_add(graph: Graph, add: Eltwise, producers: dict[str, Op]) -> tuple[Conv, str] | None:
-    """The convolution that can take ``add`` into its epilogue, and the name of the operator it replaces."""
+def _fuse_add(graph: Graph, add: Eltwise, producers: dict[str, Op]) -> tuple[Conv, Conv] | None:
+    """The convolution with ``add`` in its epilogue, and the operator that it replaces beside ``add``."""
     assert add.add is not None and add.residual is not None
     spec = add.add
     swapped = AddSpec(spec.mb, spec.ma, spec.constant, spec.shift, spec.zero_point)
@@ -49,7 +49,7 @@ def _fuse_add(graph: Graph, add: Eltwise, producers: dict[str, Op]) -> tuple[Con
         if other in (own, conv.x):  # a pad is read once an instruction: the residual must be another tensor
             continue
         if len(graph.consumers(own)) == 1 and own != graph.output:
-            return replace(conv, y=add.y, residual=other, add=constants), conv.name
+            return replace(conv, y=add.y, residual=other, add=constants), conv
     return None
 
 
@@ -64,6 +64,6 @@ def fuse_residuals(graph: Graph) -> Graph:
         if fused is None:
             continue
         conv, old = fused
-        ops = [conv if o is op else o for o in ops if o.name != old or isinstance(o, Eltwise)]
+        ops = [conv if o is op else o for o in ops if o is not old]
         producers[op.y] = conv
     return graph.with_ops(tuple(ops))

@@ -22,6 +22,7 @@ def verify(graph: Graph) -> None:
     """Raises InternalError at the first broken invariant: order, shapes, widths, constants."""
     _check(bool(graph.ops) and isinstance(graph.ops[0], Input), None, "the first operator is not the input")
     written: set[str] = set()
+    _check(len({op.name for op in graph.ops}) == len(graph.ops), None, "two operators have one name")
     for op in graph.ops:
         for name in (*reads(op), op.y):
             _check(name in graph.tensors, op, f"tensor {name!r} is not declared")
