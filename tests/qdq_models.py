@@ -80,7 +80,9 @@ class Model:
             gate = self.quantize(gate, 1 / 255, -128)
         return self.node("Mul", x, gate)
 
-    def attention(self, x: str, heads: int, dim: int, side: int, form: str = "fused", variant: int = 0) -> str:
+    def attention(
+        self, x: str, heads: int, dim: int, side: int, form: str = "fused", variant: int = 0, split: bool = False
+    ) -> str:
         """ReLU linear attention on a float edge (1, heads*3*dim, side, side); ``variant`` moves the layout."""
         p = side * side
         axis3 = self.const(np.array([3 if variant % 2 == 0 else 2], np.int64))
@@ -88,7 +90,13 @@ class Model:
         if variant % 2 == 0:
             x = self.node("Transpose", x, perm=[0, 1, 3, 2])
         parts = []
-        for i in range(3):
+        if split:
+            axis = 3 if variant % 2 == 0 else 2
+            parts = [self.name("split") for _ in range(3)]
+            sizes = self.const(np.array([dim] * 3, np.int64))
+            self.nodes.append(helper.make_node("Split", [x, sizes], parts, name=self.name("Split"), axis=axis - 4))
+            parts = parts if variant % 2 == 0 else [self.node("Transpose", p, perm=[0, 1, 3, 2]) for p in parts]
+        for i in range(0 if split else 3):
             bounds = [self.const(np.array([v], np.int64)) for v in (i * dim, (i + 1) * dim)]
             part = self.node("Slice", x, *bounds, axis3)
             parts.append(part if variant % 2 == 0 else self.node("Transpose", part, perm=[0, 1, 3, 2]))

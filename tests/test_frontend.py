@@ -316,6 +316,22 @@ def test_head_of_eight_channels(tmp_path: Path) -> None:
     assert "16 or 32 channels" in problems(model, tmp_path)
 
 
+@pytest.mark.parametrize("variant", range(4))
+def test_attention_behind_split(tmp_path: Path, variant: int) -> None:
+    """Newer exporters write Split where older ones write three Slices."""
+
+    def build(m: Model, x: str) -> str:
+        return m.quantize(m.attention(m.quantize(m.conv(x, 3, 96)), 2, 16, 8, "fused", variant, split=True))
+
+    model = tiny(build)
+    front = load(model, tmp_path)
+    coverage = front.coverage(passes.run(front.require()))
+    assert coverage.nodes == coverage.mapped == len(model.graph.node)
+    x = np.random.default_rng(1).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    result = ort.compare(front.require(), passes.run(front.require()), front.onnx, x)
+    assert all(t.max_step <= 1 and t.share > 0.995 for t in result.ops.values())
+
+
 @pytest.mark.parametrize("dim", [16, 32])
 @pytest.mark.parametrize("form", ["fused", "every"])
 def test_head_sizes(tmp_path: Path, dim: int, form: str) -> None:

@@ -163,7 +163,7 @@ def _geometry(value: Real, o: Operands, pixels: int) -> tuple[int, int, int, int
     return dim, q_off, k_off, v_off
 
 
-def match(value: Real, quant: Quant, name: str) -> tuple[Attention, tuple[str, ...], Shape]:
+def match(value: Real, quant: Quant) -> tuple[Attention, tuple[str, ...], Shape]:
     """The attention behind a quotient that is about to be quantized to ``quant``.
 
     Returns the operator (its ``xs`` and ``y`` still empty), the names of the tensors it reads, and its output shape

@@ -100,8 +100,8 @@ def cover(
         if not problems:
             owner.setdefault(node.name, "output")
     reasons = {p.name: p.reason for p in problems}
-    rows = [(n.name, n.op, owner.get(n.name, ""), reasons.get(n.name, "")) for n in onnx.nodes]
-    rows = [(n, o, k, r or ("" if k else "depends on a node that is not mapped")) for n, o, k, r in rows]
+    rows = [(n.name, n.op_type, owner.get(n.name, ""), reasons.get(n.name, "")) for n in onnx.model.graph.node]
+    rows = [(n, o, k, r or ("" if k else "connected to a node that is not mapped")) for n, o, k, r in rows]
     rows += [(n, o, "folded away", "") for n, o in onnx.folded]
     kernels = {"conv": 0, "linear_attention": 0, "mlp": 0}
     for op in ops:

@@ -347,7 +347,11 @@ def _bias(value: Any, outputs: int, unit: npt.NDArray[np.float64]) -> npt.NDArra
         return np.zeros(outputs, np.int64)
     if not isinstance(value, Constant):
         raise Unsupported("its bias is not a constant", "Make the bias an initializer")
-    real = np.asarray(value.value, np.float64)
+    if value.codes is None:
+        real = np.asarray(value.value, np.float64)
+    else:  # not through float32, which cannot hold every int32
+        units = value.codes - _along(value.zero_point, value.axis, value.codes.ndim)
+        real = units * _along(value.scale, value.axis, value.codes.ndim).astype(np.float64)
     if real.size not in (1, outputs) or not np.isfinite(real).all():
         raise Unsupported(f"its bias has shape {real.shape} or values that are not finite", "Check the bias")
     codes = np.rint(np.broadcast_to(real.reshape(-1), (outputs,)) / unit)
@@ -819,7 +823,7 @@ def _round_layer_norm(low: Lowering, root: Root, function: Function, quant: Quan
 
 def _attention(low: Lowering, value: Real, quant: Quant, name: str) -> Real:
     """QuantizeLinear of a quotient: it must be a linear attention."""
-    op, xs, shape = attention.match(value, quant, name)
+    op, xs, shape = attention.match(value, quant)
     tensors = tuple(low.tensors[x] for x in xs)
     out = low.tensor(name, shape, quant, name)
     low.emit(replace(op, xs=tuple(t.name for t in tensors), y=out.name))

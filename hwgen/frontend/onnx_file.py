@@ -238,9 +238,29 @@ def _plain(model: ModelProto, folded: tuple[tuple[str, str], ...]) -> OnnxGraph:
         )
         for n in model.graph.node
     )
+    nodes = tuple(part for node in nodes for part in _as_slices(node, constants, shapes))
     names = {i.name for i in model.graph.initializer}
     inputs = [i.name for i in model.graph.input if i.name not in names]
     return OnnxGraph(model.graph.name, nodes, constants, shapes, inputs[0], model.graph.output[0].name, folded, model)
+
+
+def _as_slices(
+    node: OnnxNode, constants: dict[str, npt.NDArray[Any]], shapes: dict[str, tuple[int, ...]]
+) -> Iterator[OnnxNode]:
+    """A Split as one Slice for each output (their bounds become constants); any other node as it is."""
+    source = shapes.get(node.inputs[0]) if node.inputs else None
+    if node.op != "Split" or source is None or any(o and o not in shapes for o in node.outputs):
+        yield node
+        return
+    axis, start = int(node.attributes.get("axis", 0)) % len(source), 0
+    for part, output in enumerate(node.outputs):
+        stop = start + shapes[output][axis]
+        bounds = []
+        for what, number in (("start", start), ("stop", stop), ("axis", axis)):
+            bounds.append(f"{node.name}/{part}/{what}")
+            constants[bounds[-1]] = np.array([number], np.int64)
+        yield OnnxNode(node.name, "Slice", (node.inputs[0], *bounds), (output,), {})
+        start = stop
 
 
 def _attribute(attribute: AttributeProto) -> Any:

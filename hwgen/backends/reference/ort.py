@@ -112,7 +112,6 @@ class Cutouts:
 
     def __init__(self, graph: Graph, onnx_graph: OnnxGraph) -> None:
         self.graph, self.onnx = graph, onnx_graph
-        self._protos = {n.name: n for n in onnx_graph.model.graph.node}
         self._initializers = {i.name: i for i in onnx_graph.model.graph.initializer}
         self._makers = producers(onnx_graph)
         self._sessions: dict[str, Any] = {}
@@ -129,13 +128,14 @@ class Cutouts:
     def _build(self, target: str, stops: set[str]) -> Any:
         nodes, reached = cone(self._makers, target, stops - {target})
         names = {n.name for n in nodes}
-        needed = {i for n in nodes for i in n.inputs}
+        protos = [p for p in self.onnx.model.graph.node if p.name in names]
+        needed = {i for p in protos for i in p.input}
 
         def info(edge: str) -> onnx.ValueInfoProto:
             return onnx.helper.make_tensor_value_info(edge, self._elem_type(edge), self.onnx.shapes[edge])
 
         proto = onnx.helper.make_graph(
-            [self._protos[n.name] for n in self.onnx.nodes if n.name in names],
+            protos,
             "kernel",
             [info(e) for e in reached],
             [info(target)],
