@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hwgen.errors import ModelError, Problem
+from hwgen.frontend.context import Lowering
 from hwgen.frontend.coverage import Coverage, cover, macs, parameter_count
-from hwgen.frontend.lower import Lowering
+from hwgen.frontend.lower import lower
 from hwgen.frontend.onnx_file import OnnxGraph, read
 from hwgen.frontend.values import Poison, Unsupported
 from hwgen.ir import Graph, Input, Op, Tensor, reads
@@ -42,8 +43,7 @@ class Frontend:
 def load(path: Path) -> Frontend:
     """Read and lower an ONNX file. Raises ModelError where it cannot even be read."""
     onnx = read(path)
-    low = Lowering(onnx)
-    low.run()
+    low = lower(onnx)
     problems = list(low.problems)
     if problems and not any(n.op in ("QuantizeLinear", "DequantizeLinear") for n in onnx.nodes):
         hint = "Quantize it first, for instance with onnxruntime.quantization.quantize_static in QDQ format"

@@ -32,6 +32,10 @@ INDEX_MAX = 1 << 24
 """Elements of a map whose arrangement is followed one by one (attention); 128 MiB of positions."""
 
 
+QUANTIZE_BOTH = "Quantize its inputs and its output (QuantizeLinear, DequantizeLinear)"
+"""The hint where a quantizer is missing."""
+
+
 class Unsupported(Exception):
     """A node that hwgen does not map: why, and what the user can do."""
 
@@ -193,3 +197,10 @@ def table_of(function: Function, source: Quant, target: Quant) -> npt.NDArray[np
 
 def is_identity(table: npt.NDArray[np.int8]) -> bool:
     return np.array_equal(table, nx.ALL_CODES)
+
+
+def along(vector: npt.NDArray[Any], axis: int, ndim: int) -> npt.NDArray[Any]:
+    """A vector of one value per index of ``axis``, shaped to broadcast against ``ndim`` dimensions."""
+    if vector.size == 1:
+        return vector.reshape(())
+    return vector.reshape([-1 if a == axis else 1 for a in range(ndim)])

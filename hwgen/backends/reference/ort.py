@@ -22,8 +22,8 @@ from hwgen import numerics as nx
 from hwgen.backends.reference import direct
 from hwgen.errors import InternalError, UserError
 from hwgen.frontend.coverage import cone, producers
-from hwgen.frontend.lower import code_type
 from hwgen.frontend.onnx_file import OnnxGraph
+from hwgen.frontend.quantizers import code_type
 from hwgen.ir import Attention, Graph, Input, Op, QuantizedAttention
 from hwgen.kernels import linear_attention
 
