@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import InternalError, UserError
+from hwgen.numerics import ADD_MULTIPLIER_BITS
 from hwgen.plan.layout import convolution_row_count
 from hwgen.plan.program import HEADER, INSTRUCTION, ROW_BYTES, WEIGHT_PORTS, Flag, Opcode, Program, program_from_bytes
 
@@ -26,7 +27,7 @@ ATTEMPTS = 200
 _FIELDS = {
     **dict.fromkeys(("x_base", "r_base", "y_base", "x_slot", "r_slot", "y_slot", "w_row", "t_row"), 16),
     **dict.fromkeys(("pad_top", "pad_left", "x_zero", "add_zero"), 8),
-    **dict.fromkeys(("add_ma", "add_mb"), 17),  # multipliers have 17 bits
+    **dict.fromkeys(("add_ma", "add_mb"), ADD_MULTIPLIER_BITS),
     **dict.fromkeys(("y_zero", "add_constant"), 8),
     "ddr": 32,
 }

@@ -349,12 +349,12 @@ def _table(b: Builder, entries: int) -> ir.Table:
 
 
 def _add(b: Builder) -> ir.AddSpec:
-    shift = 14 + b.below(7)
-    ma, mb = _size(b, 1 << 16, (1 << 17) - 1), _size(b, 1, (1 << 17) - 1)
+    shift = 17 + b.below(7)
+    ma, mb = _size(b, 1 << 19, (1 << 20) - 1), _size(b, 1, (1 << 20) - 1)
     if b.below(2):
         ma, mb = mb, ma
     if b.below(3) == 0:
-        ma = mb = min(1 << (shift - 1), 1 << 16)  # ties
+        ma = mb = min(1 << (shift - 1), 1 << 19)  # ties
     zero_a, zero_b, zero = (int(z) for z in b.rng.integers(-128, 128, 3))
     return ir.AddSpec(ma, mb, -(ma * zero_a + mb * zero_b), shift, zero)
 

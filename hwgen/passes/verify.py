@@ -83,7 +83,9 @@ def _verify_op(op: Op, tensors: dict[str, Tensor]) -> None:
         _check((op.residual is None) == (op.add is None), op, "residual and its constants do not go together")
         if op.residual is not None and op.add is not None:
             _check(tensors[op.residual].shape == tensors[op.y].shape, op, "residual has another shape")
-            _check(max(abs(op.add.ma), abs(op.add.mb)) < 1 << 18, op, "residual multiplier too wide")
+            limit = 1 << nx.ADD_MULTIPLIER_BITS
+            _check(0 <= min(op.add.ma, op.add.mb), op, "residual multiplier negative")
+            _check(max(op.add.ma, op.add.mb) < limit, op, "residual multiplier too wide")
     if isinstance(op, Eltwise):
         _check(op.table is not None or op.add is not None, op, "does nothing")
         _check(op.table is None or len(op.table) == 256, op, "table malformed")

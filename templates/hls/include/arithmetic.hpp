@@ -58,8 +58,8 @@ inline Code requantize(Accumulator acc, Multiplier multiplier, Shift shift, ap_i
 }
 
 struct Add {
-  ap_int<18> ma;
-  ap_int<18> mb;
+  ap_int<21> ma;  // 20 bits and a sign that is never used
+  ap_int<21> mb;
   ap_int<32> constant;
   Shift shift;
   Code zero;
@@ -68,8 +68,8 @@ struct Add {
 inline Code add_requantize(Code a, Code b, const Add& add) {
 #pragma HLS INLINE
   // In LUTs: the DSPs of a full array leave no room for two multipliers in every lane.
-  const ap_int<26> own = add.ma * a;
-  const ap_int<26> other = add.mb * b;
+  const ap_int<29> own = add.ma * a;
+  const ap_int<29> other = add.mb * b;
 #pragma HLS BIND_OP variable = own op = mul impl = fabric
 #pragma HLS BIND_OP variable = other op = mul impl = fabric
   const ap_int<48> total = own + other + add.constant;
