@@ -27,8 +27,8 @@ Float32 = npt.NDArray[np.float32]
 MULTIPLIER_BITS = 17
 """An accumulator times such a multiplier is one DSP."""
 ADD_MULTIPLIER_BITS = 20
-"""Of the residual add. Its operands are 8-bit codes, and with 17 bits frequent pairs of codes may fall on the wrong side
-of a tie: a measured add then differed from float in 0.13 % of its values."""
+"""Of the residual add. Its operands are 8-bit codes, and with 17 bits frequent pairs of codes may fall on the wrong
+side of a tie: a measured add then differed from float in 0.13 % of its values."""
 SHIFT_MAX = 47
 ACCUMULATOR_LIMIT = 1 << 26
 """A convolution's accumulator must be proven to stay strictly inside +-2^26."""

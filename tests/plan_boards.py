@@ -35,7 +35,7 @@ def board(name: str, dsp: int, bram36: int, lut: int) -> TestBoard:
 
 
 LARGE = board("large", 2268, 820, 191_856)
-SMALL = board("small", 420, 160, 140_000)
+SMALL = board("small", 480, 170, 182_000)
 """Room for two blocks and the least memory."""
 PYNQ_Z2 = board("pynq-z2", 198, 126, 37_240)
 

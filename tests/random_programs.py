@@ -502,8 +502,17 @@ def _convolution(b: Builder, depthwise: bool) -> Case:
     elif b.below(4) == 0:
         groups = _size(b, 2, 3)
         inputs, outputs = groups * LANES * _size(b, 1, 2), groups * LANES * _size(b, 1, 2)
+        share = outputs // groups // LANES
+        if not _pixels(b, stride[1], share):  # the array has no mapping for it
+            stride = stride[0], 1
+        if not _pixels(b, stride[1], share):
+            groups = 1
     else:
         inputs, outputs = _size(b, 1, 40), _size(b, 1, 70)
+    mode, tile_groups = (0, 1) if depthwise else _mode(b, stride[1], outputs // groups // LANES if groups > 1 else 0)
+    if not depthwise:  # one tile fits the ring
+        most = ((b.config.ring_rows - 32) // tile_groups - 1) // (2 * kernel[0] * kernel[1])
+        inputs = min(inputs, most * LANES * groups)
     weight = _weights(b, (outputs, inputs // groups, *kernel))
     x_zero = (-128, 0, 127, _size(b, -128, 127))[b.below(4)]
     bias = b.rng.integers(-(1 << 14), 1 << 14, outputs, np.int64)
@@ -534,7 +543,6 @@ def _convolution(b: Builder, depthwise: bool) -> Case:
         chunks, encoder, opcode = _chunks(b, y_groups), encode_depthwise, Opcode.DEPTHWISE
     else:
         ci_groups, og_per_group = layout.group_structure(op)
-        mode, tile_groups = _mode(b, stride[1], og_per_group)
         fields |= {"mode": mode, "ci_groups": ci_groups, "og_per_group": og_per_group}
         tile_rows = layout.convolution_row_count(kernel[0] * kernel[1], ci_groups, tile_groups)
         chunks, encoder, opcode = _chunks(b, y_groups, tile_groups), encode, Opcode.CONV
@@ -548,14 +556,19 @@ def _convolution(b: Builder, depthwise: bool) -> Case:
     return b.case(name, y, stored, finished(convolved(x, op, x_zero), op, residual))
 
 
+def _pixels(b: Builder, stride: int, og_per_group: int) -> list[int]:
+    """Pixels of a cycle that the planner may choose: their words lie in different banks, and the channel groups of a
+    tile read the same inputs."""
+    blocks = b.config.blocks
+    sizes = [p for p in (1, 2, 4, 8, 16) if min(4, blocks) <= p <= blocks and p * stride <= 16]
+    return [p for p in sizes if not og_per_group or og_per_group % (blocks // p) == 0]
+
+
 def _mode(b: Builder, stride: int, og_per_group: int) -> tuple[int, int]:
     """Mode (log2 of the pixels) and the channel groups of a tile, as the planner may choose them."""
-    blocks = b.config.blocks
-    pixels = [p for p in (4, 8, 16) if p <= blocks and p * stride <= 16] or [min(blocks, 16 // stride)]
-    if og_per_group:
-        pixels = [p for p in pixels if og_per_group % (blocks // p) == 0] or [min(blocks, 16 // stride)]
+    pixels = _pixels(b, stride, og_per_group)
     choice = pixels[b.below(len(pixels))]
-    return choice.bit_length() - 1, blocks // choice
+    return choice.bit_length() - 1, b.config.blocks // choice
 
 
 def _eltwise(b: Builder) -> Case:

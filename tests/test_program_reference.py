@@ -58,6 +58,17 @@ def test_random_kernels_cover_what_is_hard() -> None:
     assert seen >= names | flags | {"CONV flat", "ELTWISE flat", "grouped"}
 
 
+def test_random_convolutions_are_what_the_planner_makes() -> None:
+    """Tiles of one input group, and blobs that pass through the ring, for arrays of any size."""
+    for blocks in (1, 2, 4, 16, 32):
+        config = replace(SMALL, blocks=blocks, pad_depth=512)
+        for seed in range(60):
+            for i in case(Opcode.CONV, seed, config).program.instructions:
+                tile, share = blocks >> int(i["mode"]), int(i["og_per_group"])
+                if i["opcode"] == Opcode.CONV:
+                    assert share % tile == 0 and int(i["stride_w"]) << int(i["mode"]) <= 16
+
+
 def test_frames_are_independent_and_trace_can_be_off() -> None:
     run = case(Opcode.CONV, 3, SMALL)
     other = np.random.default_rng(5).integers(0, 256, len(run.inputs), np.uint8).tobytes()
@@ -167,6 +178,21 @@ def test_what_a_machine_cannot_do_raises(name: str) -> None:
     with pytest.raises(InternalError, match=message) as caught:
         execute(changed(run, opcode, fields), run.inputs, 1)
     assert f"frame 0, instruction {index} (" in str(caught.value)
+
+
+@pytest.mark.parametrize("word", [1, 2, 3])
+@pytest.mark.parametrize("value", [-1, 3, 1 << 30])
+def test_attention_offsets_outside_the_head_raise(word: int, value: int) -> None:
+    run = case(Opcode.ATTENTION, 3, SMALL)
+    load = run.program.instructions[first(run, Opcode.LOAD_WEIGHTS)]
+    rows, start = int(load["w_rows"]), int(load["ddr"]) * 128
+    blob = layout.unstripe(run.program.weights[start : start + rows * 128], rows).copy()
+    words = blob[0].view("<i4")
+    assert words[0] == 1 and sorted(words[1:4]) == [0, 1, 2], "a head of 16 channels"
+    words[word] = value
+    weights = run.program.weights[:start] + layout.stripe(blob) + run.program.weights[start + rows * 128 :]
+    with pytest.raises(InternalError, match="Q, K and V at groups"):
+        execute(replace(run.program, weights=weights), run.inputs, 1)
 
 
 def test_a_packed_weight_of_minus_128_raises() -> None:

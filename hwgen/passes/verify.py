@@ -84,7 +84,7 @@ def _verify_op(op: Op, tensors: dict[str, Tensor]) -> None:
         if op.residual is not None and op.add is not None:
             _check(tensors[op.residual].shape == tensors[op.y].shape, op, "residual has another shape")
             limit = 1 << nx.ADD_MULTIPLIER_BITS
-            _check(0 <= min(op.add.ma, op.add.mb), op, "residual multiplier negative")
+            _check(min(op.add.ma, op.add.mb) >= 0, op, "residual multiplier negative")
             _check(max(op.add.ma, op.add.mb) < limit, op, "residual multiplier too wide")
     if isinstance(op, Eltwise):
         _check(op.table is not None or op.add is not None, op, "does nothing")

@@ -1,141 +1,363 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Analytic model of cycles and resources. Everything here is *estimated*; nothing was measured on a tool.
+"""Analytic model of cycles and resources of the HLS machine. Everything here is *estimated*: no tool has measured it.
 
-Cycles count one instruction after the other (format version 1 has no overlap) and follow the loops of the HLS machine,
-with an initiation interval of one. T = output groups of a tile, TP = pixels of a pixel group, ci = input groups, taps =
-window size, P = pixels of a channel group, E = words that the epilogue finishes in a cycle. docs/plan.md repeats the
-formulas with their sources.
+Cycles count one instruction after the other (format version 1 has no overlap) and follow the loops under
+templates/hls/include, named in each function, with an initiation interval of one. T = output groups of a tile, TP =
+pixels of a pixel group, E = words that CONV's epilogue finishes in a cycle, P = pixels of a channel group. docs/plan.md
+repeats the formulas and the resource table.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 
 from hwgen.plan.program import LANES, ROW_BYTES, WEIGHT_PORTS, WORD_BYTES, Config
 
-DECODE = 40
-"""Cycles to fetch and decode an instruction."""
-DRAIN = 24
-"""Cycles to fill and drain one pipelined loop."""
+# --------------------------------------------------------------------------------------------------------------------
+# Assumptions
+
 DDR_LATENCY = 60
 """Cycles from a request to the first beat."""
+DECODE = DDR_LATENCY + 20
+"""Cycles to fetch an instruction (a burst of 8 words) and decode it."""
+DRAIN = 24
+"""Cycles to fill and drain one pipelined loop."""
+
+# --------------------------------------------------------------------------------------------------------------------
+# What the C++ fixes; a test compares these with the headers
+
 LOAD_ROWS = 128
-"""Ring rows that LOAD_WEIGHTS requests at once."""
+"""CHUNK_ROWS: ring rows that LOAD_WEIGHTS requests at once."""
 ACC_DISTANCE = 4
-"""Least cycles between two updates of an accumulator."""
-DEPTHWISE_PIXELS = 4
-DEPTHWISE_TAPS = 9
-"""Taps the depthwise engine does in one pass."""
+"""Least cycles between two updates of an accumulator, and from the last fill of a line to its first use."""
+DW_PIXELS = 4
+DW_TAPS = 9
+"""Multipliers of one output value of the depthwise engine: taps of a pass."""
+DW_NARROW, DW_KERNEL_MAX = 3, 5
+"""Windows up to the first are one pass; larger ones count as the second in columns."""
+DW_LINES, DW_QUADS = 8, 4
+ADD_WORDS = 1
+"""Words a cycle where CONV adds a residual."""
+ELTWISE_WORDS = 1
+KV_PARTS = 4
+"""Cycles a pixel takes in K^T V."""
+PLANES = 4
+"""Digits of K^T V, one a cycle."""
+PREPARED = 4
+"""Columns of K^T V that are split in digits in a cycle."""
+LINEAR_ROWS = 2
+ROOT_BITS, RECIPROCAL_BITS = 26, 25
 READ_PIXELS = 16
-"""Pixels the depthwise and pooling engines read in a cycle."""
-TABLE_CYCLES = 32
+"""Pixels that a window reads in a cycle."""
+TABLE_ROW_CYCLES = 32
 """Cycles to copy one ring row of a table, four entries a cycle."""
 
 
-def epilogue_words(blocks: int) -> int:
-    """E: words requantized in a cycle."""
-    return 8 if blocks >= 8 else 4
+def table_cycles(rows: int) -> int:
+    """``load_table``: a word of four entries a cycle."""
+    return rows * TABLE_ROW_CYCLES + DRAIN if rows else 0
 
 
 @lru_cache(maxsize=1 << 16)
 def conv_cycles(
-    blocks: int, acc_groups: int, mode: int, packed: bool, reads: int, groups: int, rows: int, cols: int, table: int
+    blocks: int,
+    epilogue_words: int,
+    acc_groups: int,
+    mode: int,
+    packed: bool,
+    reads: int,
+    groups: int,
+    rows: int,
+    cols: int,
+    table: int,
+    add: bool,
 ) -> int:
-    """CONV. ``reads`` = taps * ci, ``table`` ring rows of a table. Each of ``ceil(groups / T)`` output tiles takes
-    T cycles for parameters, and for each run of G <= acc_groups pixel groups ``2 T + reads * visits * max(G, 2 T, 4)``
-    (visits = 2 where weights are not packed; the next weights, 2 T ring rows, load meanwhile), ``G * T * max(TP / E,
-    1)`` for the epilogue, and two pipelines to drain.
+    """``run_conv``. ``reads`` = taps * input groups, ``table`` ring rows of a table, ``add`` with a residual.
+
+    Each of ``ceil(groups / T)`` output tiles: T (``conv_parameters``), and for each run of G <= acc_groups pixel
+    groups 2 T (``accumulate_first_operands``), ``reads * visits * max(G, 2 T, 4)`` (``accumulate_cycles``; visits = 2
+    where weights are not packed), ``G * T * max(TP / E, 1)`` (``finish_cycles``; one word a cycle with a residual), and
+    a cycle for each row it passes (``conv_next_run``).
     """
     pixels = 1 << mode
     tile = blocks // pixels
-    pixel_groups = rows * -(-cols // pixels)
+    columns = -(-cols // pixels)
+    finish = tile * max(pixels // (ADD_WORDS if add else epilogue_words), 1)
     visits = 1 if packed else 2
-    finish = tile * max(pixels // epilogue_words(blocks), 1)
 
     def run(size: int) -> int:
         period = max(size, 2 * tile, ACC_DISTANCE)
-        return 2 * tile + reads * visits * period + size * finish + 2 * DRAIN
+        return 2 * tile + reads * visits * period + size * finish + size // columns + 3 * DRAIN
 
-    full, rest = divmod(pixel_groups, acc_groups)
-    each = tile + full * run(acc_groups) + (run(rest) if rest else 0)
-    return -(-groups // tile) * each + table * TABLE_CYCLES + DECODE
+    full, rest = divmod(rows * columns, acc_groups)
+    each = tile + DRAIN + full * run(acc_groups) + (run(rest) if rest else 0)
+    return -(-groups // tile) * each + table_cycles(table) + DECODE
+
+
+def depthwise_passes(kernel: tuple[int, int]) -> int:
+    """Passes of nine taps over a window."""
+    if max(kernel) <= DW_NARROW:
+        return 1
+    return -(-kernel[0] * DW_KERNEL_MAX // DW_TAPS)
 
 
 def depthwise_cycles(
     groups: int, rows: int, cols: int, kernel: tuple[int, int], stride: tuple[int, int], table: int
 ) -> int:
-    """DEPTHWISE. Each group: 5 for weights, ``kernel_h * C`` to fill the lines (C = pad accesses of a row of input),
-    then ``rows * ceil(taps / 9) * max(ceil(cols / 4), stride_h * C + 4)``."""
-    passes = -(-kernel[0] * kernel[1] // DEPTHWISE_TAPS)
+    """``run_depthwise``. Each group: a cycle a tap (``depthwise_weights``), ``kernel_h * C`` (``depthwise_first_rows``;
+    C = pad accesses of a row of input), ``rows * passes * max(ceil(cols / 4), stride_h * C + 4)``
+    (``depthwise_cycles``)."""
     accesses = -(-((cols - 1) * stride[1] + kernel[1]) // READ_PIXELS)
-    period = max(-(-cols // DEPTHWISE_PIXELS), stride[0] * accesses + ACC_DISTANCE)
-    each = 5 + kernel[0] * accesses + rows * passes * period + 2 * DRAIN
-    return groups * each + table * TABLE_CYCLES + DECODE
+    period = max(-(-cols // DW_PIXELS), stride[0] * accesses + ACC_DISTANCE)
+    each = kernel[0] * kernel[1] + kernel[0] * accesses + rows * depthwise_passes(kernel) * period + 3 * DRAIN
+    return groups * each + table_cycles(table) + DECODE
 
 
-def eltwise_cycles(blocks: int, groups: int, rows: int, cols: int, table: int) -> int:
-    """ELTWISE: E words a cycle."""
-    return groups * rows * -(-cols // epilogue_words(blocks)) + table * TABLE_CYCLES + DRAIN + DECODE
+def eltwise_cycles(groups: int, rows: int, cols: int, table: int) -> int:
+    """``eltwise_cycles``: a word a cycle."""
+    return groups * rows * -(-cols // ELTWISE_WORDS) + table_cycles(table) + DRAIN + DECODE
 
 
-def input_cycles(rows: int, words: int, width: int, tables: int) -> int:
-    """LOAD_INPUT: for each output row ``words`` cycles to read and ``width`` to write; 16 cycles a row of tables."""
-    return rows * (words + width + DDR_LATENCY + DRAIN) + tables * 16 + DECODE
+def input_cycles(rows: int, block: int, words: int, width: int, channels: int) -> int:
+    """``run_load_input``: for each output row one burst of ``block`` image rows of ``words`` words
+    (``load_input_words``), then ``width`` pixels (``load_input_pixels``). ``channels`` with tables, else 0: 16 lanes,
+    32 cycles each."""
+    each = block * words + DDR_LATENCY + width + 2 * DRAIN
+    tables = LANES + DRAIN + channels * (32 + DRAIN) if channels else 0
+    return rows * each + tables + DECODE
 
 
 def load_cycles(rows: int, ddr_bytes_per_cycle: float) -> int:
-    """LOAD_WEIGHTS: 4 ports of 16 bytes a cycle or what the DDR gives, and the latency of every 128 rows."""
+    """``run_load_weights``: 4 ports of 16 bytes a cycle or what the DDR gives; each 128 rows wait for the DDR and
+    drain."""
     rate = min(float(WEIGHT_PORTS * WORD_BYTES), ddr_bytes_per_cycle)
-    return int(rows * ROW_BYTES / rate + 0.999) + -(-rows // LOAD_ROWS) * DDR_LATENCY + DECODE
+    return int(rows * ROW_BYTES / rate + 0.999) + -(-rows // LOAD_ROWS) * (DDR_LATENCY + DRAIN) + DECODE
 
 
 def attention_cycles(heads: int, dims: int, pixels: int, quantized: bool) -> int:
-    """ATTENTION, ``dims`` = head_dim / 16. Each head: ``dims^2 * P`` for K^T V, ``16 dims * (4 dims + 1)`` to split
-    it in digit planes, ``dims * P`` for Q (K^T V) and the division; 256 for tables where every edge is quantized."""
-    kv = dims * dims * (pixels + DRAIN)
-    split = LANES * dims * (4 * dims + 1) + DRAIN
-    quotient = dims * (pixels + 2 * DRAIN)
-    return heads * (kv + split + quotient) + (256 if quantized else 0) + DECODE
+    """``run_attention``, ``dims`` = head_dim / 16. Each head: ``dims^2`` times the first words of K and V and 4 cycles
+    a pixel (``kv_pixels``), ``16 dims * (4 dims + 1)`` to split KV in digits (``prepare_parts``), ``dims`` times the
+    first words of Q and ``4 dims`` cycles a pixel and for the last quotients (``q_digits``). 256 for the tables of the
+    quantized mode."""
+    kv = dims * dims * (2 + KV_PARTS * pixels + DRAIN)
+    split = LANES * dims * (LANES * dims // PREPARED + 1) + DRAIN
+    quotient = dims * (dims + (pixels + 1) * PLANES * dims + DRAIN)
+    return heads * (kv + split + quotient) + (256 + DRAIN if quantized else 0) + DECODE
 
 
 def pool_cycles(groups: int, pixels: int) -> int:
-    """POOL: 16 pixels a cycle."""
-    return groups * (-(-pixels // READ_PIXELS) + DRAIN) + DECODE
+    """``run_pool``: 16 pixels a cycle (``pool_pixels``), then one channel a cycle (``pool_requantize``)."""
+    return groups * (-(-pixels // READ_PIXELS) + LANES + 2 * DRAIN) + DECODE
 
 
 def linear_cycles(groups: int, ci_groups: int, table: int) -> int:
-    """LINEAR: 32 weights a cycle, 8 cycles for a 16 x 16 tile."""
-    return groups * (8 * ci_groups + 1 + DRAIN) + table * TABLE_CYCLES + DECODE
+    """``run_linear``: 32 weights a cycle, 8 cycles for a 16 x 16 tile (``linear_weights``), then one channel a cycle
+    (``linear_finish``)."""
+    return groups * (LANES // LINEAR_ROWS * ci_groups + LANES + 1 + 2 * DRAIN) + table_cycles(table) + DECODE
 
 
 def layer_norm_cycles(groups: int, table: int) -> int:
-    """LAYER_NORM: a word a cycle for the sums, 60 for root and reciprocal, 4 a word to normalize."""
-    return 5 * groups + 60 + 2 * DRAIN + table * TABLE_CYCLES + DECODE
+    """``run_layer_norm``: a channel a cycle for the sums (``norm_sums``), a bit a cycle for the root and the
+    reciprocal, a channel a cycle to normalize (``norm_lanes``)."""
+    root = ROOT_BITS + RECIPROCAL_BITS + 2 * DRAIN
+    return 2 * (LANES * groups + DRAIN) + root + table_cycles(table) + DECODE
 
 
 def store_cycles(words: int) -> int:
-    """STORE: one word a cycle."""
-    return words + DDR_LATENCY + DECODE
+    """``run_store``: a word a cycle, one burst after the other."""
+    return words + DRAIN + DDR_LATENCY + DECODE
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Resources
+
+Count = Callable[[Config], float]
+
+
+@dataclass(frozen=True)
+class Part:
+    """``count(config)`` times one thing in the C++, each ``each`` DSP, BRAM36 or LUT (FF for registers)."""
+
+    engine: str
+    source: str
+    """Header: what it counts. For a multiplier or a memory ``file: function.variable``, as its pragma names it."""
+    where: str
+    """``dsp``, ``fabric`` (multiplier in LUTs), ``bram``, ``lutram``, ``logic`` (LUTs), ``register`` (FF)"""
+    width: str
+    count: Count
+    each: Count
+
+
+def _n(value: float) -> Count:
+    return lambda config: value
+
+
+def multiplier_luts(a: int, b: int) -> float:
+    """Assumption: an 8 x 8 product in LUTs takes 75, its addition to a sum included (19 k for 256 of them); other
+    widths in proportion to a * b."""
+    return 75 * a * b / 64
+
+
+def lutram_luts(bits: int, depth: int, reads: int = 1) -> float:
+    """RAM32M16 holds 32 x 14 bits in 8 LUTs with one read and one write port, RAM64M8 64 x 7 bits."""
+    return reads * bits * (8 / 14 if depth <= 32 else 8 / 7 * -(-depth // 64))
+
+
+def line_depth(config: Config) -> int:
+    """DW_LINE_DEPTH."""
+    return (config.line_words + 2 * READ_PIXELS - 1) // READ_PIXELS
+
+
+def bram36(bits: int, depth: int) -> float:
+    """BRAM36 as a simple dual-port memory of 512 x 72."""
+    return -(-bits // 72) * -(-depth // 512)
+
+
+INDEX_PRODUCTS = {
+    "conv": 17,
+    "depthwise": 11,
+    "eltwise": 8,
+    "attention": 9,
+    "mlp": 8,
+    "loader": 3,
+    "store": 5,
+}
+"""Products of two sizes (memory.hpp: index_product) by header, each call of an inlined function counted."""
+
+
+def _mul(engine: str, source: str, a: int, b: int, count: Count, dsp: int = 0) -> Part:
+    """A multiplier in ``dsp`` DSPs, or in LUTs where that is 0."""
+    return Part(engine, source, "dsp" if dsp else "fabric", f"{a}x{b}", count, _n(dsp or multiplier_luts(a, b)))
+
+
+def _digit_luts(config: Config) -> float:
+    """8 bits of 4 planes of (head_dim / 16)^2 places; a LUT chooses one of four, four and MUXF7, F8 one of 16."""
+    return 8.0 * (config.head_dim // LANES) ** 2
+
+
+def _row_luts(config: Config) -> float:
+    """32 bits of head_dim channels."""
+    return 32 * config.head_dim / 4
+
+
+def _total(config: Config, *where: str) -> float:
+    return sum(p.count(config) * p.each(config) for p in PARTS if p.where in where)
+
+
+def _luts(config: Config) -> float:
+    return _total(config, "fabric", "logic")
+
+
+def _operands(config: Config) -> float:
+    return 128 * config.blocks
+
+
+def _requantize_lanes(config: Config) -> float:
+    return LANES * (config.epilogue_words + DW_PIXELS)
+
+
+PARTS: tuple[Part, ...] = (
+    # DSP: two int8 products in one DSP; a requantizer is one 27 x 18 product.
+    _mul("conv", "conv.hpp: multiply_accumulate.product", 27, 8, _operands, 1),
+    _mul("conv", "arithmetic.hpp: scale.product", 27, 18, lambda c: LANES * c.epilogue_words, 1),
+    _mul("depthwise", "arithmetic.hpp: scale.product", 27, 18, _n(LANES * DW_PIXELS), 1),
+    _mul("attention", "arithmetic.hpp: scale.product", 27, 18, _n(LANES // PLANES + 1), 1),
+    _mul("attention", "attention.hpp: prepare_planes.scaled_sum", 32, 18, _n(PREPARED), 2),
+    _mul("attention", "attention.hpp: make_denominator.scaled_down", 40, 32, _n(1), 4),
+    _mul("mlp", "arithmetic.hpp: scale.product", 27, 18, _n(2), 1),  # pool, linear
+    _mul("mlp", "mlp.hpp: run_layer_norm.product", 26, 24, _n(1), 2),
+    _mul("mlp", "mlp.hpp: run_layer_norm.weighted", 26, 18, _n(1), 1),
+    *(_mul(e, "memory.hpp: index_product.index", 16, 16, _n(n), 1) for e, n in INDEX_PRODUCTS.items()),
+    _mul("store", "store.hpp: run_trace.offset", 28, 16, _n(1), 2),
+    # Multipliers in LUTs.
+    _mul("conv", "arithmetic.hpp: add_requantize.own", 20, 8, _n(LANES * ADD_WORDS)),
+    _mul("conv", "arithmetic.hpp: add_requantize.other", 20, 8, _n(LANES * ADD_WORDS)),
+    _mul("eltwise", "arithmetic.hpp: add_requantize.own", 20, 8, _n(LANES * ELTWISE_WORDS)),
+    _mul("eltwise", "arithmetic.hpp: add_requantize.other", 20, 8, _n(LANES * ELTWISE_WORDS)),
+    _mul("depthwise", "depthwise.hpp: run_depthwise.product", 8, 8, _n(LANES * DW_PIXELS * DW_TAPS)),
+    _mul("attention", "attention.hpp: accumulate_kv.product", 9, 9, _n(LANES * LANES // KV_PARTS)),
+    _mul("attention", "attention.hpp: prepare_planes.weighted", 32, 9, _n(1)),
+    _mul("attention", "attention.hpp: prepare_planes.offset", 28, 8, _n(PREPARED)),
+    _mul("attention", "attention.hpp: dot_plane.product", 8, 8, _n(LANES * (LANES + 1))),
+    _mul("mlp", "mlp.hpp: run_linear.product", 8, 8, _n(LANES * LINEAR_ROWS)),
+    _mul("mlp", "mlp.hpp: run_layer_norm.square", 9, 9, _n(1)),
+    _mul("mlp", "mlp.hpp: run_layer_norm.above", 28, 13, _n(1)),
+    _mul("mlp", "mlp.hpp: run_layer_norm.below", 22, 22, _n(1)),
+    _mul("mlp", "mlp.hpp: run_layer_norm.part", 13, 9, _n(1)),
+    # BRAM36.
+    Part("top", "top.cpp: hwgen_top.pads", "bram", "128", lambda c: c.pads * 16, lambda c: bram36(128, c.pad_depth)),
+    Part("top", "top.cpp: hwgen_top.ring", "bram", "1024", _n(1), lambda c: bram36(1024, c.ring_rows)),
+    Part("top", "top.cpp: hwgen_top.tables", "bram", "32", lambda c: c.epilogue_words * LANES // 2, _n(1)),
+    Part(
+        "loader",
+        "loader.hpp: run_load_input.lines",
+        "bram",
+        "128",
+        _n(2),
+        lambda c: 4 * -(-(c.image_row_bytes // 16 + 1) // 1024),  # two reads a cycle: true dual port, 36 bits a BRAM
+    ),
+    *(
+        Part("weights", f"weights.hpp: load_chunk.beats{port}", "bram", "128", _n(1), _n(bram36(128, 256)))
+        for port in range(WEIGHT_PORTS)
+    ),
+    Part("top", "AXI: burst buffers of 5 masters (assumption)", "bram", "128", _n(6), _n(2)),
+    # LUT RAM.
+    Part(
+        "conv",
+        "conv.hpp: run_conv.acc",
+        "lutram",
+        "32",
+        lambda c: c.blocks * LANES,
+        lambda c: lutram_luts(32, c.acc_groups),
+    ),
+    Part(
+        "depthwise",
+        "depthwise.hpp: run_depthwise.line",
+        "lutram",
+        "512",
+        _n(DW_LINES * DW_QUADS),
+        lambda c: lutram_luts(512, line_depth(c)),
+    ),
+    *(
+        Part("attention", f"attention.hpp: run_attention.tables.{t}", "lutram", "32", _n(n), _n(lutram_luts(32, 64, 2)))
+        for t, n in (("q", 8), ("k", 8), ("v", 8), ("d", 1))
+    ),
+    Part("loader", "loader.hpp: run_load_input.tables", "lutram", "64", _n(LANES), _n(lutram_luts(64, 32))),
+    # Logic that the arithmetic needs.
+    Part("conv", "multiply_accumulate: split, init or old, 2 sums", "logic", "32", lambda c: 8 * c.blocks, _n(106)),
+    Part("conv", "multiply_accumulate, strided: pixel of a block", "logic", "128", lambda c: c.blocks, _n(256)),
+    Part("conv", "pack_row: a pair of weights", "logic", "27", _n(64), _n(27)),
+    Part("conv, depthwise", "scale, finish_lane: shift, round, clip", "logic", "48", _requantize_lanes, _n(175)),
+    Part("attention, mlp", "scale and shift_round, single lanes", "logic", "64", _n(13), _n(220)),
+    Part("conv, eltwise", "add_requantize: shift, round, clip", "logic", "48", _n(LANES * 2), _n(175)),
+    Part("depthwise", "tap_pixel: one of up to 8, pixel 0 of 4", "logic", "8", _n(LANES * DW_TAPS), _n(3 * 16 + 8)),
+    Part("attention", "divide_round: 9 compare and subtract, clip", "logic", "64", _n(LANES // PLANES), _n(1050)),
+    Part("attention", "dot_plane: digit of a column", "logic", "8", _n(LANES * (LANES + 1)), _digit_luts),
+    Part("attention", "prepare_planes: row, column of KV", "logic", "32", lambda c: c.head_dim + 1, _row_luts),
+    # Allowances: budgets, not counted from the C++.
+    Part("all", "pad multiplexers and rotations (allowance)", "logic", "", lambda c: c.pads, _n(2250)),
+    Part("all", "AXI, decoding, loops, head (allowance)", "logic", "", _n(1), _n(15_000)),
+    # Registers: arrays that are partitioned completely.
+    Part("conv", "accumulate: shadow (active lies in the DSPs' A registers)", "register", "27", _operands, _n(27)),
+    Part("conv", "run_conv: init, multiplier, shift", "register", "55", lambda c: LANES * c.blocks, _n(55)),
+    Part("depthwise", "run_depthwise: window, weights", "register", "8", _n(LANES * (5 * 12 + 27)), _n(8)),
+    Part("depthwise", "run_depthwise: acc", "register", "32", _n(LANES * DW_PIXELS), _n(32)),
+    Part("attention", "accumulate_kv: words of 16 pixels", "register", "128", _n(5 * 16), _n(128)),
+    Part("attention", "accumulate_kv: tile, extra", "register", "32", _n(LANES * (LANES + 1)), _n(32)),
+    Part("attention", "multiply_q: words of 16 pixels", "register", "128", lambda c: 16 + 2 * c.head_dim, _n(128)),
+    Part("attention", "run_attention: kv, planes", "register", "64", lambda c: c.head_dim * (c.head_dim + 1), _n(64)),
+    Part("all", "pipelines: 0.7 a LUT of arithmetic (assumption)", "register", "", _luts, _n(0.7)),
+)
+"""Everything that is counted. A test compares the multipliers and memories with the pragmas of the C++."""
 
 
 def resources(config: Config) -> dict[str, int]:
-    """Estimated DSP, BRAM36, LUT and FF of the machine.
-
-    * DSP: 128 a block (16 x 16 MACs, two in a DSP); 16 E for the requantizers, which the engines share because they run
-      one after the other; MLP engine 16 (32 MACs, two in a DSP); 8 for LayerNorm and pooling.
-    * BRAM36: a pad is 16 banks of 128 bit = 2 * ceil(depth / 512) each; the ring 1,024 bit = 15 * ceil(rows / 512);
-      tables of 4,096 entries, one BRAM for two lanes = 8 E; line buffers are LUTRAM up to 64 accesses, above it
-      8 lines x 4 x 8; 20 for AXI bursts and weight streams.
-    * LUT: accumulators and separation 25 k and pad multiplexers 18 k (8 pads) at 16 blocks, requantizers 220 a lane,
-      depthwise multipliers 47 k, K^T V 19 k, dividers 6 k, the rest 15 k, and 500 a block; LUTRAM line buffers 7 k.
-    * FF: 1.3 a LUT.
-    """
-    blocks, words = config.blocks, epilogue_words(config.blocks)
-    accesses = -(-config.line_words // READ_PIXELS) + 1
-    in_lutram = accesses <= 64
-    bram = config.pads * 16 * 2 * -(-config.pad_depth // 512)
-    bram += 15 * -(-config.ring_rows // 512) + words * LANES // 2 + 20
-    bram += 0 if in_lutram else 8 * 4 * 8 * -(-accesses // 512)
-    lut = 25_000 * blocks // 16 + 220 * words * LANES + 18_000 * config.pads // 8
-    lut += 47_000 + 19_000 + 6_000 + 15_000 + 500 * blocks + (7_000 if in_lutram else 2_000)
-    return {"dsp": 128 * blocks + 16 * words + 24, "bram36": bram, "lut": lut, "ff": lut * 13 // 10}
+    """Estimated DSP, BRAM36, LUT and FF of the machine: sums of :data:`PARTS`."""
+    return {
+        "dsp": round(_total(config, "dsp")),
+        "bram36": round(_total(config, "bram")),
+        "lut": round(_total(config, "fabric", "logic", "lutram")),
+        "ff": round(_total(config, "register")),
+    }

@@ -125,16 +125,18 @@ def run_cycles(kernel: Kernel, config: Config, mode: int, groups: int, rows: int
     if kernel.kind == "conv":
         reads = kernel.taps * kernel.ci_groups
         shape = (1, rows * width) if flat else (rows, width)
-        return cost.conv_cycles(config.blocks, config.acc_groups, mode, kernel.packed, reads, groups, *shape, table)
+        add = kernel.residual is not None
+        machine = config.blocks, config.epilogue_words, config.acc_groups
+        return cost.conv_cycles(*machine, mode, kernel.packed, reads, groups, *shape, table, add)
     if kernel.kind == "depthwise":
         return cost.depthwise_cycles(groups, rows, width, kernel.window, kernel.stride, table)
     if kernel.kind == "eltwise":
         shape = (1, rows * width) if flat else (rows, width)
-        return cost.eltwise_cycles(config.blocks, groups, *shape, table)
+        return cost.eltwise_cycles(groups, *shape, table)
     if isinstance(kernel.op, ir.Input):
         channels, _, image_width = kernel.op.image
-        words = kernel.op.block * -(-image_width * channels // 16)
-        return cost.input_cycles(rows, words, width, table)
+        words = -(-image_width * channels // 16)
+        return cost.input_cycles(rows, kernel.op.block, words, width, channels if table else 0)
     if isinstance(kernel.op, ir.Attention):
         dims = kernel.op.head_dim // LANES
         quantized = kernel.op.quantized is not None

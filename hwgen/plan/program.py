@@ -169,6 +169,8 @@ class Config:
     """Array blocks of 16 output channels x 16 input channels x 1 pixel (128 DSP each); a power of two."""
     acc_groups: int = 32
     """Pixel groups of partial sums the array keeps."""
+    epilogue_words: int = 4
+    """Words of 16 lanes that CONV's epilogue requantizes in a cycle: 4 or 8."""
     pads: int = 8
     pad_depth: int = 1024
     """Word rows of a pad; a pad is 16 banks x pad_depth x 128 bit."""

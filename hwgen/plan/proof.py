@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from hwgen import ir
 from hwgen.errors import InternalError
+from hwgen.numerics import ADD_MULTIPLIER_BITS
 from hwgen.plan import layout
 from hwgen.plan.assemble import config_hash
 from hwgen.plan.program import BANKS, INSTRUCTION, LANES, MAGIC, ROW_BYTES, VERSION, WORD_BYTES, Flag, Opcode, Program
@@ -353,6 +354,8 @@ class _Proof:
         if isinstance(op, (ir.Conv, ir.Eltwise)) and op.add is not None:
             flags |= int(Flag.ADD)
             self.equal(i, add_ma=op.add.ma, add_mb=op.add.mb, add_constant=op.add.constant)
+            widest = max(i.add_ma, i.add_mb)
+            self.require(widest < 1 << ADD_MULTIPLIER_BITS, f"residual multiplier {widest} is too wide for the engines")
             self.equal(i, add_shift=op.add.shift, add_zero=op.add.zero_point)
         if isinstance(op, (ir.Linear, ir.LayerNorm)):
             length = max(self.tensors[op.x].channels, self.tensors[op.y].channels)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Search for the machine and the schedule: array size, pads, ring, segment boundaries, row tiles, array modes.
+"""Search for the machine and the schedule: array size, epilogue, pads, ring, segments, row tiles, array modes.
 
 The board's limits bound the machines. For each one, a shortest path over the kernels picks the segments: kernels run
 one by one where memory allows, and in row tiles where not. The greedy allocator has the last word; when it fails, the
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 from hwgen import ir
 from hwgen.errors import FitError, Problem
@@ -23,6 +24,7 @@ from hwgen.plan.program import BANKS, ROW_BYTES, WORD_BYTES, Config
 from hwgen.plan.schedule import Segment, Tiling, last_readers, play
 
 BLOCKS = (16, 8, 4, 2, 1)
+EPILOGUES = (8, 4)
 PADS = (8, 6, 5, 4, 3, 2)
 DEPTHS = (512, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
 RINGS = (512, 1024, 2048, 4096, 8192)
@@ -48,6 +50,7 @@ class Options:
     ring_rows: int | None = None
     segments: tuple[Segment, ...] | None = None
     """The whole schedule."""
+    epilogue_words: int | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class _Planner:
             for start in range(len(kernels))
         ]
         self._plays: dict[Segment, tuple[Tiling, int, int]] = {}
-        self._lowered: dict[tuple[Segment, int, int, int], Lowered | None] = {}
+        self._lowered: dict[tuple[Segment, int, int, int, int], Lowered | None] = {}
 
     @staticmethod
     def size(kernel: Kernel, ring: int) -> int:
@@ -115,7 +118,7 @@ class _Planner:
         return self._plays[segment]
 
     def lower(self, segment: Segment, config: Config) -> Lowered | None:
-        key = (segment, config.blocks, config.acc_groups, config.ring_rows)
+        key = (segment, config.blocks, config.epilogue_words, config.acc_groups, config.ring_rows)
         if key not in self._lowered:
             tiling = self.play(segment)[0]
             self._lowered[key] = lower(self.kernels, tiling, config, self.ddr_rate, self.heights)
@@ -211,16 +214,29 @@ def tile_heights(height: int) -> list[int]:
 def machines(base: Config, options: Options, limits: dict[str, int], blocks: int) -> list[tuple[int, Config]]:
     """``(BRAM36, machine)`` of every machine with this array that the limits allow, smallest first."""
     result = []
-    for ring in [options.ring_rows] if options.ring_rows else RINGS:
-        for pads in [options.pads] if options.pads else PADS:
-            for depth in [options.pad_depth] if options.pad_depth else DEPTHS:
-                config = replace(
-                    base, blocks=blocks, acc_groups=options.acc_groups, pads=pads, pad_depth=depth, ring_rows=ring
-                )
-                used = cost.resources(config)
-                if all(used[name] <= limits[name] for name in used):
-                    result.append((used["bram36"], config))
-    return sorted(result, key=lambda pair: (pair[0], pair[1].pads, pair[1].pad_depth, pair[1].ring_rows))
+    for words, ring, pads, depth in product(
+        [options.epilogue_words] if options.epilogue_words else EPILOGUES,
+        [options.ring_rows] if options.ring_rows else RINGS,
+        [options.pads] if options.pads else PADS,
+        [options.pad_depth] if options.pad_depth else DEPTHS,
+    ):
+        config = replace(
+            base,
+            blocks=blocks,
+            acc_groups=options.acc_groups,
+            epilogue_words=words,
+            pads=pads,
+            pad_depth=depth,
+            ring_rows=ring,
+        )
+        used = cost.resources(config)
+        if all(used[name] <= limits[name] for name in used):
+            result.append((used["bram36"], config))
+    return sorted(result, key=lambda pair: (pair[0], *_size(pair[1])))
+
+
+def _size(config: Config) -> tuple[int, int, int, int]:
+    return config.pads, config.pad_depth, config.ring_rows, config.epilogue_words
 
 
 def search(
@@ -241,7 +257,7 @@ def search(
         if any(k.kind == "conv" and not modes(k, blocks) for k in kernels):
             continue
         found: list[Design] = []
-        dead: list[Config] = []  # machines without a design, or slow: smaller memories are no better
+        dead: list[Config] = []  # machines without a design, or slow: smaller ones are no better
         fewest = 0
         candidates = machines(base, options, limits, blocks)
         for _, config in reversed(candidates):
@@ -268,8 +284,8 @@ def search(
 
 
 def _within(small: Config, large: Config) -> bool:
-    """``small`` has no more of any memory than ``large``."""
-    return small.pads <= large.pads and small.pad_depth <= large.pad_depth and small.ring_rows <= large.ring_rows
+    """``small`` has no more of any memory than ``large``, and no wider an epilogue."""
+    return all(a <= b for a, b in zip(_size(small), _size(large), strict=True))
 
 
 def _no_machine(base: Config, options: Options, limits: dict[str, int], kernels: Sequence[Kernel]) -> list[Problem]:
@@ -289,6 +305,7 @@ def _no_machine(base: Config, options: Options, limits: dict[str, int], kernels:
     smallest = replace(
         base,
         blocks=able[-1],
+        epilogue_words=options.epilogue_words or EPILOGUES[-1],
         pads=options.pads or PADS[-1],
         pad_depth=options.pad_depth or DEPTHS[0],
         ring_rows=options.ring_rows or RINGS[0],

@@ -396,14 +396,14 @@ def _attention(m: Machine, i: SimpleNamespace) -> None:
     a = AttentionWords(*words[: len(AttentionWords._fields)].tolist())
     m.require(a.d > 0 and i.x_groups % (3 * a.d) == 0, f"{i.x_groups} channel groups, heads of 3 x {a.d}")
     m.require(i.y_groups * 3 == i.x_groups, f"{i.x_groups} groups in, {i.y_groups} groups out")
+    offsets = a.q_offset, a.k_offset, a.v_offset
+    inside = all(0 <= offset <= 2 * a.d for offset in offsets)
+    m.require(inside, f"Q, K and V at groups {offsets} of heads of 3 x {a.d}")
     heads, pixels = i.x_groups // (3 * a.d), i.y_rows * i.y_cols
     rows = range(i.y_row0, i.y_row0 + i.y_rows)
     x = m.read(_operand_x(i), range(i.x_groups), rows, range(i.y_cols))
     x = x.reshape(heads, 3 * a.d, pixels, LANES)
-    q, k, v = (
-        x[:, o : o + a.d].transpose(0, 2, 1, 3).reshape(heads, pixels, a.d * LANES)
-        for o in (a.q_offset, a.k_offset, a.v_offset)
-    )
+    q, k, v = (x[:, o : o + a.d].transpose(0, 2, 1, 3).reshape(heads, pixels, a.d * LANES) for o in offsets)
     if i.flags & Flag.QUANTIZED:
         codes = _quantized_heads(m, a, (q, k, v), m.rows(i.w_row + 1, 8))
     else:

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Linear attention, one head after another: KV = K^T V, then Q KV, the normalizer Q (K^T 1) and the division.
 //
-//   1. 256 MAC a cycle: one pixel of 16 K channels x 16 V channels; K^T 1 in an extra column
+//   1. 64 MAC a cycle: a pixel's 16 K channels x 16 V channels in four cycles; the sums of K in an extra column
 //   2. KV (28 bit) split into four digits of 7 bits, the top one signed; the column sums start the accumulators
-//   3. one digit of one pixel a cycle: a dot product of int8 codes with digits per column, recombined by shifts; after
-//      the fourth digit 16 dividers
+//   3. one digit of 16 channels of a pixel a cycle: a dot product of int8 codes with digits per column, recombined by shifts; four
+//      dividers finish the 16 quotients of a pixel while the digits of the next one pass
 //
 // Where every edge is quantized, KV, the numerator and the normalizer are codes; the digits then hold KV - zero point.
 #ifndef HWGEN_ATTENTION_HPP
@@ -21,6 +21,9 @@ constexpr int HEAD_GROUPS_MAX = HEAD_DIM / LANES;
 constexpr int EXTRA = HEAD_DIM;           // the column of ones
 constexpr int KV_COLUMNS = HEAD_DIM + 4;  // columns are prepared four at a time
 constexpr int PREPARED = 4;
+constexpr int KV_PARTS = 4;  // cycles that a pixel takes
+constexpr int KV_LANES = LANES / KV_PARTS;
+constexpr int DIVIDERS = LANES / PLANES;
 
 typedef ap_int<KV_BITS> Product;
 typedef ap_int<DIGIT_BITS + 1> Digit;
@@ -126,11 +129,12 @@ inline Code short_look_up(const TableWord table[SHORT_TABLE_WORDS], Code code) {
 inline void read_pixels(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH], int group, int block,
                         int pixels, Word words[BANKS]) {
 #pragma HLS INLINE
-  const int row = ins.x_base.to_int() + group * ins.x_plane.to_int() + block;
+  const int row = ins.x_base.to_int() + index_product(group, ins.x_plane) + block;
   read_block(pads, ins.x_pad, row, minimum(BANKS, pixels - block * BANKS), words);
 }
 
-// KV of channel group dk of K and dv of V; with dv = 0 also the extra column.
+// KV of channel group dk of K and dv of V; with dv = 0 also the extra column. The sums rotate past the multipliers:
+// after a pixel's cycles each is back in its place.
 inline void accumulate_kv(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH], const AttentionScalars& s,
                           const AttentionTables& tables, bool quantized, int k_group, int v_group, int pixels, int dk,
                           int dv, ap_int<32> kv[HEAD_DIM][KV_COLUMNS]) {
@@ -140,6 +144,8 @@ inline void accumulate_kv(const Instruction& ins, const Word pads[PADS][BANKS][P
   Word v_words[BANKS];
   Word k_next[BANKS];
   Word v_next[BANKS];
+  Word fetched[BANKS];
+#pragma HLS ARRAY_PARTITION variable = fetched complete
 #pragma HLS ARRAY_PARTITION variable = tile complete dim = 0
 #pragma HLS ARRAY_PARTITION variable = extra complete
 #pragma HLS ARRAY_PARTITION variable = k_words complete
@@ -154,15 +160,16 @@ inline void accumulate_kv(const Instruction& ins, const Word pads[PADS][BANKS][P
       tile[c][e] = 0;
     }
   }
-  const ap_int<9> one = quantized ? ap_int<9>(s.ones - s.v_zero) : ap_int<9>(1);
   read_pixels(ins, pads, k_group, 0, pixels, k_words);
   read_pixels(ins, pads, v_group, 0, pixels, v_words);
 kv_pixels:
-  for (int p = 0; p < pixels; ++p) {
-#pragma HLS LOOP_TRIPCOUNT min = 1 max = 1024
+  for (int n = 0; n < pixels * KV_PARTS; ++n) {
+#pragma HLS LOOP_TRIPCOUNT min = 4 max = 4096
 #pragma HLS PIPELINE II = 1
-    const int block = p / BANKS;
-    const int phase = p % BANKS;
+    const int pixel = n / KV_PARTS;
+    const int part = n % KV_PARTS;
+    const int block = pixel / BANKS;
+    const int phase = pixel % BANKS;
     Code k_codes[LANES];
     Code v_codes[LANES];
     ap_int<9> k[LANES];
@@ -172,10 +179,16 @@ kv_pixels:
 #pragma HLS ARRAY_PARTITION variable = k complete
 #pragma HLS ARRAY_PARTITION variable = v complete
     // K and V of a pixel lie in one bank: 16 pixels of each are fetched in two cycles, a block ahead.
-    if (phase == 0) {
-      read_pixels(ins, pads, k_group, block + 1, pixels, k_next);
-    } else if (phase == 1) {
-      read_pixels(ins, pads, v_group, block + 1, pixels, v_next);
+    if (phase == 0 && part < 2) {
+      read_pixels(ins, pads, part == 0 ? k_group : v_group, block + 1, pixels, fetched);
+    }
+    for (int i = 0; i < BANKS; ++i) {
+#pragma HLS UNROLL
+      if (phase == 0 && part == 0) {
+        k_next[i] = fetched[i];
+      } else if (phase == 0 && part == 1) {
+        v_next[i] = fetched[i];
+      }
     }
     unpack(k_words[phase], k_codes);
     unpack(v_words[phase], v_codes);
@@ -191,15 +204,23 @@ kv_pixels:
     }
     for (int c = 0; c < LANES; ++c) {
 #pragma HLS UNROLL
-      extra[c] += k[c] * one;
+      if (part == 0) {
+        extra[c] += k[c];
+      }
+      ap_int<32> sums[KV_LANES];
+#pragma HLS ARRAY_PARTITION variable = sums complete
+      for (int j = 0; j < KV_LANES; ++j) {
+#pragma HLS UNROLL
+        const ap_int<18> product = k[c] * v[part * KV_LANES + j];
+#pragma HLS BIND_OP variable = product op = mul impl = fabric
+        sums[j] = tile[c][j] + product;
+      }
       for (int e = 0; e < LANES; ++e) {
 #pragma HLS UNROLL
-        const ap_int<18> product = k[c] * v[e];
-#pragma HLS BIND_OP variable = product op = mul impl = fabric
-        tile[c][e] += product;
+        tile[c][e] = e < LANES - KV_LANES ? tile[c][(e + KV_LANES) % LANES] : sums[e % KV_LANES];
       }
     }
-    if (phase == BANKS - 1) {
+    if (phase == BANKS - 1 && part == KV_PARTS - 1) {
       for (int i = 0; i < BANKS; ++i) {
 #pragma HLS UNROLL
         k_words[i] = k_next[i];
@@ -229,22 +250,37 @@ inline void prepare_planes(const AttentionScalars& s, bool quantized, const ap_i
 #pragma HLS UNROLL
     start[e] = 0;
   }
+  const ap_int<9> one = quantized ? ap_int<9>(s.ones - s.v_zero) : ap_int<9>(1);
+  const int steps = index_product(dim, parts);
   int channel = 0;
   int part = 0;
 prepare_parts:
-  for (int n = 0; n < dim * parts; ++n) {
+  for (int n = 0; n < steps; ++n) {
 #pragma HLS LOOP_TRIPCOUNT min = 80 max = 288
 #pragma HLS PIPELINE II = 1
+    ap_int<32> row[KV_COLUMNS];  // one multiplexer of channels for each column, then one of columns
+#pragma HLS ARRAY_PARTITION variable = row complete
+    for (int e = 0; e < KV_COLUMNS; ++e) {
+#pragma HLS UNROLL
+      row[e] = kv[channel][e];
+    }
     const int column = part == parts - 1 ? EXTRA : part * PREPARED;
     const int used = part == parts - 1 ? 1 : PREPARED;
     for (int j = 0; j < PREPARED; ++j) {
 #pragma HLS UNROLL
       if (j < used) {
-        const ap_int<32> sum = kv[channel][column + j];
+        ap_int<32> sum = row[column + j];
+        if (j == 0 && part == parts - 1) {
+          const ap_int<32> weighted = sum * one;
+#pragma HLS BIND_OP variable = weighted op = mul impl = fabric
+          sum = weighted;
+        }
         Product value = sum;
         if (quantized) {
-          const ap_int<64> product = sum * ap_int<18>(s.kv_multiplier);
-          const ap_int<64> rounded = shift_round<64>(product, s.kv_shift) + s.kv_zero;
+          const ap_int<18> factor = s.kv_multiplier;
+          const ap_int<50> scaled_sum = sum * factor;
+#pragma HLS BIND_OP variable = scaled_sum op = mul impl = dsp
+          const ap_int<64> rounded = shift_round<64>(scaled_sum, s.kv_shift) + s.kv_zero;
           value = saturate<8, 64>(rounded) - s.kv_zero;
         } else {
           HWGEN_CHECK(ap_int<32>(value) == sum, "ATTENTION: K^T V needs more than 28 bits");
@@ -256,7 +292,9 @@ prepare_parts:
         }
         const ap_int<DIGIT_BITS> top = value.range(KV_BITS - 1, KV_BITS - DIGIT_BITS);
         planes[channel][column + j][PLANES - 1] = top;
-        start[column + j] -= zero * value;
+        const ap_int<36> offset = zero * value;
+#pragma HLS BIND_OP variable = offset op = mul impl = fabric
+        start[column + j] -= offset;
       }
     }
     ++part;
@@ -267,44 +305,65 @@ prepare_parts:
   }
 }
 
-// One column for one pixel: sum over c of x[c] * digit `plane` of KV[c].
-inline ap_int<20> dot_plane(const Code x[HEAD_DIM], const Digit planes[HEAD_DIM][KV_COLUMNS][PLANES], int column,
-                            int plane, int dim) {
+// Part of a column for one pixel: the sum over the channels c of group `dk` of x[c] * digit `plane` of KV[c]. The column is
+// lane `e` of group dv, so that a multiplier chooses from few digits.
+inline ap_int<20> dot_plane(const Code x[LANES], const Digit planes[HEAD_DIM][KV_COLUMNS][PLANES], int e, int dk,
+                            int dv, int plane) {
 #pragma HLS INLINE
   ap_int<20> dot = 0;
-  for (int c = 0; c < HEAD_DIM; ++c) {
+  for (int c = 0; c < LANES; ++c) {
 #pragma HLS UNROLL
-    if (c < dim) {
-      const ap_int<16> product = x[c] * planes[c][column][plane];
-#pragma HLS BIND_OP variable = product op = mul impl = fabric
-      dot += product;
+    Digit digit = 0;
+    for (int k = 0; k < HEAD_GROUPS_MAX; ++k) {
+#pragma HLS UNROLL
+      for (int g = 0; g < HEAD_GROUPS_MAX; ++g) {
+#pragma HLS UNROLL
+        if (dk == k && dv == g) {
+          digit = planes[k * LANES + c][e < LANES ? g * LANES + e : EXTRA][plane];
+        }
+      }
     }
+    const ap_int<16> product = x[c] * digit;
+#pragma HLS BIND_OP variable = product op = mul impl = fabric
+    dot += product;
   }
   return dot;
 }
 
-// One quotient of exact sums; a denominator of 0 gives the zero point.
-inline Code divide_fused(const AttentionScalars& s, Numerator n, ap_uint<63> denominator) {
+// What the division of a pixel needs: the same for its channels.
+struct Denominator {
+  ap_uint<63> value;
+  bool negative;  // its sign: the value is a magnitude
+};
+
+inline Denominator make_denominator(const AttentionScalars& s, const AttentionTables& tables, bool quantized,
+                                    Numerator normalizer, Code normalizer_code) {
 #pragma HLS INLINE
-  const ap_int<64> numerator = ap_int<64>(n) << s.divide_shift.to_int();
-  ap_int<12> quotient = 0;
-  if (denominator != 0) {
-    quotient = divide_round(numerator, denominator);
+  Numerator below_line = normalizer;
+  if (quantized) {
+    below_line = short_look_up(tables.d, normalizer_code) - s.d_zero;
   }
-  quotient += s.divide_zero;
-  return saturate<8, 12>(quotient);
+  Denominator d;
+  d.negative = below_line < 0;
+  const Numerator magnitude = d.negative ? Numerator(-below_line) : below_line;
+  const ap_int<32> factor = s.divide_multiplier;
+  const ap_int<72> scaled_down = magnitude * factor;
+#pragma HLS BIND_OP variable = scaled_down op = mul impl = dsp
+  d.value = scaled_down + ap_int<72>(quantized ? ap_uint<63>(0) : s.epsilon);
+  return d;
 }
 
-// One quotient of codes less their zero points: n / 0 is 127 for n > 0, else -128. The denominator is a magnitude;
-// `negative` is its sign.
-inline Code divide_codes(const AttentionScalars& s, ap_int<9> n, ap_uint<63> denominator, bool negative) {
+// One quotient. Exact sums: a denominator of 0 gives the zero point. Quantized: n is a code less its zero point, and n / 0
+// is 127 for n > 0, else -128.
+inline Code divide(const AttentionScalars& s, bool quantized, Numerator n, const Denominator& d) {
 #pragma HLS INLINE
-  const ap_int<10> above = negative ? ap_int<10>(-n) : ap_int<10>(n);
+  const Numerator above = d.negative ? Numerator(-n) : n;
   const ap_int<64> numerator = ap_int<64>(above) << s.divide_shift.to_int();
-  Code code = n > 0 ? 127 : -128;
-  if (denominator != 0) {
-    const ap_int<12> quotient = divide_round(numerator, denominator) + s.divide_zero;
-    code = saturate<8, 12>(quotient);
+  const ap_int<12> quotient = divide_round(numerator, d.value) + s.divide_zero;
+  Code code = saturate<8, 12>(quotient);
+  if (d.value == 0) {
+    const Code limit = n > 0 ? 127 : -128;
+    code = quantized ? limit : s.divide_zero;
   }
   return code;
 }
@@ -320,6 +379,8 @@ inline void multiply_q(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH]
                        const Digit planes[HEAD_DIM][KV_COLUMNS][PLANES], const Numerator start[KV_COLUMNS]) {
   Word q_words[HEAD_GROUPS_MAX][BANKS];
   Word q_next[HEAD_GROUPS_MAX][BANKS];
+  Word fetched[BANKS];
+#pragma HLS ARRAY_PARTITION variable = fetched complete
 #pragma HLS ARRAY_PARTITION variable = q_words complete dim = 0
 #pragma HLS ARRAY_PARTITION variable = q_next complete dim = 0
   for (int g = 0; g < HEAD_GROUPS_MAX; ++g) {
@@ -328,67 +389,110 @@ inline void multiply_q(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH]
     }
   }
   Numerator totals[LANES];
+  Numerator done[LANES];  // of the pixel before, whose quotients are made now
   Numerator normalizer = 0;
+  Numerator done_normalizer = 0;
+  Denominator below;
+  Code codes[LANES];
 #pragma HLS ARRAY_PARTITION variable = totals complete
-  const int dim = s.groups * LANES;
+#pragma HLS ARRAY_PARTITION variable = done complete
+#pragma HLS ARRAY_PARTITION variable = codes complete
+  below.value = 0;
+  below.negative = false;
+  int pixel = 0;
+  int dk = 0;
+  int plane = 0;
+  const int cycles = index_product(pixels + 1, s.groups == 2 ? 2 * PLANES : PLANES);
+  const int y_base = ins.y_base.to_int() + index_product(y_group, ins.y_plane);
 q_digits:
-  for (int n = 0; n < pixels * PLANES; ++n) {
-#pragma HLS LOOP_TRIPCOUNT min = 4 max = 4096
+  for (int n = 0; n < cycles; ++n) {
+#pragma HLS LOOP_TRIPCOUNT min = 8 max = 8200
 #pragma HLS PIPELINE II = 1
 // The planner proves that no instruction reads a word that it writes (hwgen/plan).
 #pragma HLS DEPENDENCE variable = pads type = inter dependent = false
-    const int pixel = n / PLANES;
-    const int plane = n % PLANES;
     const int block = pixel / BANKS;
     const int phase = pixel % BANKS;
-    Code x[HEAD_DIM];
+    const bool first = plane == 0 && dk == 0;
+    const bool last = plane == PLANES - 1 && dk == s.groups - 1;
+    // The quotients of the pixel before: lanes 4 * plane .. 4 * plane + 3.
+    if (first) {
+      below = make_denominator(s, tables, quantized, done_normalizer, requantize_numerator(s, done_normalizer));
+    }
+    for (int j = 0; j < DIVIDERS; ++j) {
+#pragma HLS UNROLL
+      Numerator above = done[j];
+      for (int t = 1; t < PLANES; ++t) {
+#pragma HLS UNROLL
+        if (plane == t) {
+          above = done[t * DIVIDERS + j];
+        }
+      }
+      if (quantized) {
+        above = requantize_numerator(s, above) - s.n_zero;
+      }
+      const Code quotient = divide(s, quantized, above, below);
+      for (int t = 0; t < PLANES; ++t) {
+#pragma HLS UNROLL
+        if (plane == t && dk == 0) {
+          codes[t * DIVIDERS + j] = quotient;
+        }
+      }
+    }
+    if (plane == PLANES - 1 && dk == 0 && pixel > 0) {
+      write_pixel(pads, ins.y_pad, y_base, pixel - 1, pack(codes));
+    }
+    Code x[LANES];
 #pragma HLS ARRAY_PARTITION variable = x complete
+    const bool fetches = first && phase < s.groups;
+    if (fetches) {
+      read_pixels(ins, pads, q_group + phase, block + 1, pixels, fetched);
+    }
     for (int g = 0; g < HEAD_GROUPS_MAX; ++g) {
 #pragma HLS UNROLL
-      if (phase == g && plane == 0 && g < s.groups) {
-        read_pixels(ins, pads, q_group + g, block + 1, pixels, q_next[g]);
-      }
-      Code codes[LANES];
-#pragma HLS ARRAY_PARTITION variable = codes complete
-      unpack(q_words[g][phase], codes);
-      for (int c = 0; c < LANES; ++c) {
+      for (int i = 0; i < BANKS; ++i) {
 #pragma HLS UNROLL
-        Code operand = codes[c] > s.zero ? codes[c] : s.zero;
-        if (quantized) {
-          operand = short_look_up(tables.q[c / 2], codes[c]);
+        if (fetches && phase == g) {
+          q_next[g][i] = fetched[i];
         }
-        x[g * LANES + c] = operand;
       }
     }
-    const Numerator below = plane == 0 ? start[EXTRA] : normalizer;
-    normalizer = below + (Numerator(dot_plane(x, planes, EXTRA, plane, dim)) << (DIGIT_BITS * plane));
+    Word q_word = q_words[0][phase];
+    for (int g = 1; g < HEAD_GROUPS_MAX; ++g) {
+#pragma HLS UNROLL
+      if (dk == g) {
+        q_word = q_words[g][phase];
+      }
+    }
+    Code q_codes[LANES];
+#pragma HLS ARRAY_PARTITION variable = q_codes complete
+    unpack(q_word, q_codes);
+    for (int c = 0; c < LANES; ++c) {
+#pragma HLS UNROLL
+      x[c] = q_codes[c] > s.zero ? q_codes[c] : s.zero;
+      if (quantized) {
+        x[c] = short_look_up(tables.q[c / 2], q_codes[c]);
+      }
+    }
+    const Numerator below_line = first ? start[EXTRA] : normalizer;
+    normalizer = below_line + (Numerator(dot_plane(x, planes, LANES, dk, dv, plane)) << (DIGIT_BITS * plane));
     for (int e = 0; e < LANES; ++e) {
 #pragma HLS UNROLL
-      const int column = dv * LANES + e;
-      const Numerator old = plane == 0 ? start[column] : totals[e];
-      totals[e] = old + (Numerator(dot_plane(x, planes, column, plane, dim)) << (DIGIT_BITS * plane));
-    }
-    if (plane == PLANES - 1) {
-      Numerator below_line = normalizer;
-      if (quantized) {
-        below_line = short_look_up(tables.d, requantize_numerator(s, normalizer)) - s.d_zero;
-      }
-      const bool negative = below_line < 0;
-      const Numerator magnitude = negative ? Numerator(-below_line) : below_line;
-      const ap_int<72> scaled = magnitude * ap_int<32>(s.divide_multiplier);
-      const ap_uint<63> denominator = scaled + ap_int<72>(quantized ? ap_uint<63>(0) : s.epsilon);
-      Code codes[LANES];
-#pragma HLS ARRAY_PARTITION variable = codes complete
-      for (int e = 0; e < LANES; ++e) {
+      Numerator initial = start[e];
+      for (int g = 1; g < HEAD_GROUPS_MAX; ++g) {
 #pragma HLS UNROLL
-        if (quantized) {
-          const ap_int<9> units = requantize_numerator(s, totals[e]) - s.n_zero;
-          codes[e] = divide_codes(s, units, denominator, negative);
-        } else {
-          codes[e] = divide_fused(s, totals[e], denominator);
+        if (dv == g) {
+          initial = start[g * LANES + e];
         }
       }
-      write_pixel(pads, ins.y_pad, ins.y_base.to_int() + y_group * ins.y_plane.to_int(), pixel, pack(codes));
+      const Numerator old = first ? initial : totals[e];
+      totals[e] = old + (Numerator(dot_plane(x, planes, e, dk, dv, plane)) << (DIGIT_BITS * plane));
+    }
+    if (last) {
+      done_normalizer = normalizer;
+      for (int e = 0; e < LANES; ++e) {
+#pragma HLS UNROLL
+        done[e] = totals[e];
+      }
       if (phase == BANKS - 1) {
         for (int g = 0; g < HEAD_GROUPS_MAX; ++g) {
 #pragma HLS UNROLL
@@ -397,6 +501,15 @@ q_digits:
             q_words[g][i] = q_next[g][i];
           }
         }
+      }
+    }
+    ++plane;
+    if (plane == PLANES) {
+      plane = 0;
+      ++dk;
+      if (dk == s.groups) {
+        dk = 0;
+        ++pixel;
       }
     }
   }
@@ -409,6 +522,10 @@ inline void run_attention(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEP
 #pragma HLS ARRAY_PARTITION variable = tables.q complete dim = 1
 #pragma HLS ARRAY_PARTITION variable = tables.k complete dim = 1
 #pragma HLS ARRAY_PARTITION variable = tables.v complete dim = 1
+#pragma HLS BIND_STORAGE variable = tables.q type = ram_1wnr impl = lutram
+#pragma HLS BIND_STORAGE variable = tables.k type = ram_1wnr impl = lutram
+#pragma HLS BIND_STORAGE variable = tables.v type = ram_1wnr impl = lutram
+#pragma HLS BIND_STORAGE variable = tables.d type = ram_1wnr impl = lutram
   ap_int<32> kv[HEAD_DIM][KV_COLUMNS];
   Digit planes[HEAD_DIM][KV_COLUMNS][PLANES];
   Numerator start[KV_COLUMNS];
@@ -421,7 +538,7 @@ inline void run_attention(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEP
   if (quantized) {
     load_attention_tables(ring, ins.w_row.to_int() + 1, tables);
   }
-  const int pixels = ins.y_rows.to_int() * ins.y_cols.to_int();
+  const int pixels = index_product(ins.y_rows, ins.y_cols);
   const int x_groups = ins.x_groups;
   int y_group = ins.y_group0;
 attention_heads:

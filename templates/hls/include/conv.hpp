@@ -41,6 +41,16 @@ inline PairProduct multiply_pair(Operand operand, Activation x) {
 // Cycles between two updates of one accumulator; the array idles where a step is shorter.
 constexpr int ACC_DISTANCE = 4;
 constexpr int TILE_ROWS = 2;  // ring rows of a 16 x 16 tile
+// Words that a cycle of the epilogue finishes where a residual is added: its two multipliers a lane are in LUTs.
+constexpr int ADD_WORDS = 1;
+static_assert(ADD_WORDS <= EPILOGUE_WORDS, "residuals are added to words that the epilogue finished");
+
+constexpr int LOG2_BLOCKS = BLOCKS >= 64   ? 6
+                            : BLOCKS >= 32 ? 5
+                            : BLOCKS >= 16 ? 4
+                            : BLOCKS >= 8  ? 3
+                            : BLOCKS >= 4  ? 2
+                                           : BLOCKS - 1;
 
 // Half a sub-tile: eight output channels, four pairs. Unpacked: only the even or only the odd channel of each pair.
 inline void pack_row(const Chunk chunks[ROW_CHUNKS], bool packed, int visit, Operand pairs[WEIGHT_PAIRS / 2][LANES]) {
@@ -160,17 +170,18 @@ inline Window conv_window(const Instruction& ins, int group, int row, int column
 #pragma HLS INLINE
   const int pixels = 1 << ins.mode.to_int();
   const int stride_w = ins.stride_w;
-  const int x_row = (ins.y_row0.to_int() + row) * ins.stride_h.to_int() - ins.pad_top.to_int() + ky;
-  const int x_column = column * pixels * stride_w - ins.pad_left.to_int() + kx;
+  const int first = column << ins.mode.to_int();
+  const int x_row = index_product(ins.y_row0.to_int() + row, ins.stride_h) - ins.pad_top.to_int() + ky;
+  const int x_column = index_product(first, stride_w) - ins.pad_left.to_int() + kx;
   const bool inside = x_row >= 0 && x_row < ins.x_height.to_int();
   const int slot = ring_slot(ins.x_slot, x_row - ins.x_first.to_int(), ins.x_ring);
   // Only the outputs that exist count: the last group of a row may be cut off.
-  const int outputs = minimum(pixels, ins.y_cols.to_int() - column * pixels);
-  const int span = (outputs - 1) * stride_w + 1;
+  const int outputs = minimum(pixels, ins.y_cols.to_int() - first);
+  const int span = index_product(outputs - 1, stride_w) + 1;
   Window window;
   window.pad = ins.x_pad;
-  window.base = ins.x_base.to_int() + group * ins.x_plane.to_int();
-  window.pixel = slot * ins.x_width.to_int() + x_column;
+  window.base = ins.x_base.to_int() + index_product(group, ins.x_plane);
+  window.pixel = index_product(slot, ins.x_width) + x_column;
   window.low = maximum(0, -x_column);
   window.high = inside ? minimum(span, ins.x_cols.to_int() - x_column) : 0;
   return window;
@@ -206,8 +217,10 @@ inline void accumulate(const Instruction& ins, const Word pads[PADS][BANKS][PAD_
   const int kernel_h = ins.kernel_h;
   const int kernel_w = ins.kernel_w;
   const int ci_groups = ins.ci_groups;
-  const int steps = kernel_h * kernel_w * ci_groups * visits;
+  const int reads = index_product(index_product(kernel_h, kernel_w), ci_groups);
+  const int steps = packed ? reads : 2 * reads;
   const int period = maximum(maximum(run.count, sub_rows), ACC_DISTANCE);
+  const int cycles = index_product(steps, period);
   const Word fill = splat(ins.x_zero);
 
 accumulate_first_operands:
@@ -229,7 +242,7 @@ accumulate_first_operands:
   int next_row = visits == 1 ? weight_row + sub_rows : weight_row;  // ring row of the next step's weights
   int step = 0;
 accumulate_cycles:
-  for (int n = 0; n < steps * period; ++n) {
+  for (int n = 0; n < cycles; ++n) {
 #pragma HLS LOOP_TRIPCOUNT min = 4 max = 32768
 #pragma HLS PIPELINE II = 1
 // An accumulator is updated once a step, and a step has at least ACC_DISTANCE cycles.
@@ -285,7 +298,8 @@ accumulate_cycles:
   }
 }
 
-// Epilogue of a run: reads the residual, writes y. E words a cycle: consecutive pixels of one channel group.
+// Epilogue of a run: reads the residual, writes y. EPILOGUE_WORDS a cycle, ADD_WORDS with a residual: consecutive pixels
+// of one channel group.
 inline void finish_run(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH],
                        const TableWord tables[TABLE_COPIES][TABLE_WORDS], const Multiplier multiplier[BLOCKS][LANES],
                        const Shift shift[BLOCKS][LANES], int tile, const GroupRun& run,
@@ -294,8 +308,9 @@ inline void finish_run(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH]
   const int mode = ins.mode;
   const int pixels = 1 << mode;
   const int sub_tiles = BLOCKS >> mode;
-  const int chunk = minimum(pixels, EPILOGUE_WORDS);
-  const int cycles = run.count * sub_tiles * maximum(pixels / EPILOGUE_WORDS, 1);
+  const int chunk = minimum(pixels, epilogue.add ? ADD_WORDS : EPILOGUE_WORDS);
+  const int parts = maximum(epilogue.add ? pixels / ADD_WORDS : pixels / EPILOGUE_WORDS, 1);
+  const int cycles = index_product(run.count, parts << (LOG2_BLOCKS - mode));
   int row = run.row;
   int column = run.column;
   int group = 0;
@@ -307,34 +322,41 @@ finish_cycles:
 #pragma HLS PIPELINE II = 1
 // The planner proves that no instruction reads a word that it writes (hwgen/plan).
 #pragma HLS DEPENDENCE variable = pads type = inter dependent = false
-    const int og = tile * sub_tiles + sub;
-    const int y_column = column * pixels + part;
+    const int og = (tile << (LOG2_BLOCKS - mode)) + sub;
+    const int y_column = (column << mode) + part;
     const int exist = og < ins.y_groups.to_int() ? minimum(chunk, ins.y_cols.to_int() - y_column) : 0;
     const int plane = ins.y_group0.to_int() + og;
     Window target;
     target.pad = ins.y_pad;
-    target.base = ins.y_base.to_int() + plane * ins.y_plane.to_int();
-    target.pixel = ring_slot(ins.y_slot, row, ins.y_ring) * ins.y_width.to_int() + y_column;
+    target.base = ins.y_base.to_int() + index_product(plane, ins.y_plane);
+    target.pixel = index_product(ring_slot(ins.y_slot, row, ins.y_ring), ins.y_width) + y_column;
     target.low = 0;
     target.high = exist;
-    Word residual[EPILOGUE_WORDS];
+    Word residual[ADD_WORDS];
     Word words[EPILOGUE_WORDS];
 #pragma HLS ARRAY_PARTITION variable = residual complete
 #pragma HLS ARRAY_PARTITION variable = words complete
     if (epilogue.add) {
       Window source;
       source.pad = ins.r_pad;
-      source.base = ins.r_base.to_int() + plane * ins.r_plane.to_int();
-      source.pixel = ring_slot(ins.r_slot, row, ins.r_ring) * ins.y_width.to_int() + y_column;
+      source.base = ins.r_base.to_int() + index_product(plane, ins.r_plane);
+      source.pixel = index_product(ring_slot(ins.r_slot, row, ins.r_ring), ins.y_width) + y_column;
       source.low = 0;
       source.high = exist;
-      read_window<EPILOGUE_WORDS>(pads, source, 0, residual);
+      read_window<ADD_WORDS>(pads, source, 0, residual);
     }
     for (int e = 0; e < EPILOGUE_WORDS; ++e) {
 #pragma HLS UNROLL
       if (e < exist) {
-        words[e] = finish_word(epilogue, tables, e, acc[group][sub * pixels + part + e], multiplier[sub], shift[sub],
-                               residual[e]);
+        words[e] = finish_word(epilogue, tables, e, acc[group][(sub << mode) + part + e], multiplier[sub], shift[sub]);
+      }
+    }
+    if (epilogue.add) {
+      for (int e = 0; e < ADD_WORDS; ++e) {
+#pragma HLS UNROLL
+        if (e < exist) {
+          words[e] = add_word(epilogue.residual, words[e], residual[e]);
+        }
       }
     }
     write_window<EPILOGUE_WORDS>(pads, target, words);
@@ -377,11 +399,12 @@ inline void run_conv(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH], 
   HWGEN_CHECK(ins.og_per_group == 0 || ins.og_per_group % sub_tiles == 0 || sub_tiles == 1,
               "CONV has a tile whose channel groups read different inputs");
   const int y_groups = ins.y_groups;
-  const int tiles = (y_groups + sub_tiles - 1) / sub_tiles;
+  const int tiles = (y_groups + sub_tiles - 1) >> (LOG2_BLOCKS - mode);
   const int columns = (ins.y_cols.to_int() + (1 << mode) - 1) >> mode;
-  const int total = ins.y_rows.to_int() * columns;
-  const int weight_rows =
-      ins.kernel_h.to_int() * ins.kernel_w.to_int() * ins.ci_groups.to_int() * sub_tiles * TILE_ROWS;
+  HWGEN_CHECK(ins.kernel_h * ins.kernel_w * ins.ci_groups < 32768, "CONV has more steps than its counter");
+  const int total = index_product(ins.y_rows, columns);
+  const int reads = index_product(index_product(ins.kernel_h, ins.kernel_w), ins.ci_groups);
+  const int weight_rows = (reads << (LOG2_BLOCKS - mode)) * TILE_ROWS;
   if (has(ins, FLAG_TABLE)) {
     load_table(ring, tables, ins.t_row, has(ins, FLAG_WIDE));
   }
@@ -397,8 +420,9 @@ conv_tiles:
     }
     int first_group = 0;
     if (ins.og_per_group != 0) {
-      const int og = ins.y_group0.to_int() + tile * sub_tiles;
-      first_group = og / ins.og_per_group.to_int() * ins.ci_groups.to_int();
+      const ap_uint<16> og = ins.y_group0.to_int() + (tile << (LOG2_BLOCKS - mode));
+      const ap_uint<16> share = og / ins.og_per_group;
+      first_group = index_product(share, ins.ci_groups);
     }
     GroupRun run;
     run.row = 0;

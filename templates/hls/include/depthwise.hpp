@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Depthwise engine: 16 channels x 4 pixels, 9 taps of each a cycle. A 3x3 window is one pass, 5x5 three.
+// Depthwise engine: 16 channels x 4 pixels, 9 taps of each a cycle. Windows up to 3x3 are one pass. Larger ones count as
+// five columns wide, with weights of 0 where there is no tap: one to three passes. So a multiplier sees few places of
+// the window: one of up to eight, not any of 60.
 //
 //   pads --16 pixels--> lines (8 rows) --5 rows x 12 pixels--> window --9 taps a pass--> acc --> epilogue --> pads
 //
@@ -13,6 +15,7 @@ namespace hwgen {
 
 constexpr int DW_PIXELS = 4;
 constexpr int DW_TAPS = 9;  // multipliers of one output value
+constexpr int DW_NARROW = 3;
 constexpr int DW_KERNEL_MAX = 5;
 constexpr int DW_STRIDE_MAX = 2;
 constexpr int DW_LINES = 8;  // rows in the line buffers
@@ -21,15 +24,15 @@ constexpr int DW_WINDOW_QUADS = 3;
 constexpr int DW_WINDOW = 4 * DW_WINDOW_QUADS;
 // A line also holds the padding and the right end of the last window: 16 pixels more than config.hpp says.
 constexpr int DW_LINE_DEPTH = (LINE_WORDS + 2 * BANKS - 1) / BANKS;
-constexpr int DW_TAP_ROWS = (DW_KERNEL_MAX * DW_KERNEL_MAX + 7) / 8;
 constexpr int DW_PASSES_MAX = (DW_KERNEL_MAX * DW_KERNEL_MAX + DW_TAPS - 1) / DW_TAPS;
 constexpr int DW_TAPS_ALL = DW_PASSES_MAX * DW_TAPS;  // the last pass is filled up with taps of weight 0
 constexpr int DW_LINE_DISTANCE = 4;                   // cycles from the last fill of a row to its first use
 
-static_assert(DW_TAP_ROWS * 8 >= DW_TAPS_ALL, "the weight registers hold every tap of the last pass");
+static_assert(DW_NARROW * DW_NARROW == DW_TAPS, "a narrow window is one pass");
 static_assert(DW_LINES >= DW_KERNEL_MAX + DW_STRIDE_MAX, "the lines hold the window and the rows that are filled");
 static_assert(DW_WINDOW >= (DW_PIXELS - 1) * DW_STRIDE_MAX + DW_KERNEL_MAX, "the window covers four output pixels");
-static_assert(DW_PIXELS <= EPILOGUE_WORDS, "the epilogue finishes the engine's four words in one cycle");
+static_assert(DW_PIXELS <= EPILOGUE_WORDS,
+              "each of the four words that the engine finishes has its copies of the table");
 
 typedef ap_uint<512> Quad;  // four pixel words
 
@@ -37,13 +40,14 @@ typedef ap_uint<512> Quad;  // four pixel words
 inline void fill_line(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH], int group, int row, int chunk,
                       Word fill, Quad line[DW_LINES][DW_QUADS][DW_LINE_DEPTH]) {
 #pragma HLS INLINE
-  const int x_row = ins.y_row0.to_int() * ins.stride_h.to_int() - ins.pad_top.to_int() + row;
+  const int x_row = index_product(ins.y_row0, ins.stride_h) - ins.pad_top.to_int() + row;
   const int x_column = chunk * BANKS - ins.pad_left.to_int();
   const bool inside = x_row >= 0 && x_row < ins.x_height.to_int();
   Window window;
   window.pad = ins.x_pad;
-  window.base = ins.x_base.to_int() + group * ins.x_plane.to_int();
-  window.pixel = ring_slot(ins.x_slot, x_row - ins.x_first.to_int(), ins.x_ring) * ins.x_width.to_int() + x_column;
+  window.base = ins.x_base.to_int() + index_product(group, ins.x_plane);
+  const int slot = ring_slot(ins.x_slot, x_row - ins.x_first.to_int(), ins.x_ring);
+  window.pixel = index_product(slot, ins.x_width) + x_column;
   window.low = maximum(0, -x_column);
   window.high = inside ? minimum(BANKS, ins.x_cols.to_int() - x_column) : 0;
   Word words[BANKS];
@@ -57,6 +61,25 @@ inline void fill_line(const Instruction& ins, const Word pads[PADS][BANKS][PAD_D
   }
 }
 
+// What multiplier `t` of output pixel `p` sees in this pass.
+inline Code tap_pixel(const Code window[DW_KERNEL_MAX][DW_WINDOW][LANES], int p, int t, int c, bool narrow,
+                      bool strided, int pass) {
+#pragma HLS INLINE
+  const int row = t / DW_NARROW;
+  const int column = t % DW_NARROW;
+  Code code = strided ? window[row][2 * p + column][c] : window[row][p + column][c];
+  for (int q = 0; q < DW_PASSES_MAX; ++q) {
+#pragma HLS UNROLL
+    const int tap = minimum(q * DW_TAPS + t, DW_KERNEL_MAX * DW_KERNEL_MAX - 1);
+    const int wide_row = tap / DW_KERNEL_MAX;
+    const int wide_column = tap % DW_KERNEL_MAX;
+    if (!narrow && pass == q) {
+      code = strided ? window[wide_row][2 * p + wide_column][c] : window[wide_row][p + wide_column][c];
+    }
+  }
+  return code;
+}
+
 inline void run_depthwise(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH],
                           const Chunk ring[RING_ROWS][ROW_CHUNKS], TableWord tables[TABLE_COPIES][TABLE_WORDS]) {
 #pragma HLS INLINE off
@@ -66,7 +89,7 @@ inline void run_depthwise(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEP
 #pragma HLS BIND_STORAGE variable = line type = ram_s2p impl = lutram
   Code window[DW_KERNEL_MAX][DW_WINDOW][LANES];
 #pragma HLS ARRAY_PARTITION variable = window complete dim = 0
-  Code weights[DW_TAP_ROWS * 8][LANES];
+  Code weights[DW_TAPS_ALL][LANES];
 #pragma HLS ARRAY_PARTITION variable = weights complete dim = 0
   Accumulator acc[DW_PIXELS][LANES];
 #pragma HLS ARRAY_PARTITION variable = acc complete dim = 0
@@ -75,8 +98,10 @@ inline void run_depthwise(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEP
   const int kernel_w = ins.kernel_w;
   const int stride_h = ins.stride_h;
   const int stride_w = ins.stride_w;
-  const int taps = kernel_h * kernel_w;
+  const int taps = index_product(kernel_h, kernel_w);
   const int tap_rows = (taps + 7) >> 3;
+  const bool narrow = kernel_h <= DW_NARROW && kernel_w <= DW_NARROW;
+  const bool strided = stride_w == 2;
   const int y_cols = ins.y_cols;
   const int y_rows = ins.y_rows;
   HWGEN_CHECK(kernel_h >= 1 && kernel_h <= DW_KERNEL_MAX && kernel_w >= 1 && kernel_w <= DW_KERNEL_MAX,
@@ -84,28 +109,14 @@ inline void run_depthwise(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEP
   HWGEN_CHECK(stride_h >= 1 && stride_h <= DW_STRIDE_MAX && stride_w >= 1 && stride_w <= DW_STRIDE_MAX,
               "DEPTHWISE has a stride larger than the engine's");
   int passes = 1;
-  if (taps > DW_TAPS) {
-    passes = taps > 2 * DW_TAPS ? 3 : 2;
+  if (!narrow && kernel_h > 1) {
+    passes = kernel_h > 3 ? 3 : 2;  // of five taps a row
   }
-  const int columns = (y_cols + DW_PIXELS - 1) / DW_PIXELS;                     // groups of four outputs
-  const int chunks = ((y_cols - 1) * stride_w + kernel_w + BANKS - 1) / BANKS;  // pad accesses to fill a row
+  const int columns = (y_cols + DW_PIXELS - 1) / DW_PIXELS;  // groups of four outputs
+  const int span = strided ? 2 * y_cols - 1 : y_cols;
+  const int chunks = (span + kernel_w + BANKS - 2) / BANKS;  // pad accesses to fill a row
   const Word fill = splat(ins.x_zero);
 
-  int tap_y[DW_TAPS_ALL];
-  int tap_x[DW_TAPS_ALL];
-#pragma HLS ARRAY_PARTITION variable = tap_y complete
-#pragma HLS ARRAY_PARTITION variable = tap_x complete
-depthwise_taps:
-  for (int t = 0, ky = 0, kx = 0; t < DW_TAPS_ALL; ++t) {
-#pragma HLS PIPELINE II = 1
-    tap_y[t] = t < taps ? ky : 0;
-    tap_x[t] = t < taps ? kx : 0;
-    ++kx;
-    if (kx == kernel_w) {
-      kx = 0;
-      ++ky;
-    }
-  }
   if (epilogue.table) {
     load_table(ring, tables, ins.t_row, epilogue.wide);
   }
@@ -121,26 +132,36 @@ depthwise_groups:
 #pragma HLS ARRAY_PARTITION variable = shift complete
     const int group = ins.y_group0.to_int() + g;
     read_parameters(ring, blob, init, multiplier, shift);
+    for (int t = 0; t < DW_TAPS_ALL; ++t) {
+#pragma HLS UNROLL
+      for (int c = 0; c < LANES; ++c) {
+#pragma HLS UNROLL
+        weights[t][c] = 0;
+      }
+    }
   depthwise_weights:
-    for (int r = 0; r < DW_TAP_ROWS; ++r) {
+    for (int t = 0, at = 0, kx = 0; t < taps; ++t) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 25
 #pragma HLS PIPELINE II = 1
       Chunk row[ROW_CHUNKS];
 #pragma HLS ARRAY_PARTITION variable = row complete
-      // Taps beyond the window keep weight 0, so that every pass has nine.
-      const bool exists = r < tap_rows;
-      read_row(ring, exists ? blob + 1 + r : blob, row);
-      for (int t = 0; t < 8; ++t) {
+      read_row(ring, blob + 1 + (t >> 3), row);
+      for (int c = 0; c < LANES; ++c) {
 #pragma HLS UNROLL
-        for (int c = 0; c < LANES; ++c) {
-#pragma HLS UNROLL
-          weights[8 * r + t][c] = exists && 8 * r + t < taps ? row_byte(row, t * LANES + c) : Code(0);
-        }
+        weights[at][c] = row_byte(row, (t & 7) * LANES + c);
+      }
+      ++at;
+      ++kx;
+      if (kx == kernel_w) {
+        at += (narrow ? DW_NARROW : DW_KERNEL_MAX) - kernel_w;
+        kx = 0;
       }
     }
     blob += 1 + tap_rows;
 
+    const int first_fills = index_product(kernel_h, chunks);
   depthwise_first_rows:
-    for (int n = 0, row = 0, chunk = 0; n < kernel_h * chunks; ++n) {
+    for (int n = 0, row = 0, chunk = 0; n < first_fills; ++n) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 60
 #pragma HLS PIPELINE II = 1
       fill_line(ins, pads, group, row, chunk, fill, line);
@@ -151,15 +172,17 @@ depthwise_groups:
       }
     }
 
-    const int fills = stride_h * chunks;
+    const int fills = stride_h == 2 ? 2 * chunks : chunks;
     const int period = maximum(columns, fills + DW_LINE_DISTANCE);
+    const int row_cycles = passes == 3 ? 3 * period : (passes == 2 ? 2 * period : period);
+    const int cycles = index_product(y_rows, row_cycles);
     int y_row = 0;
     int step = 0;
     int pass = 0;
     int fill_row = kernel_h;
     int fill_chunk = 0;
   depthwise_cycles:
-    for (int n = 0; n < y_rows * period * passes; ++n) {
+    for (int n = 0; n < cycles; ++n) {
 #pragma HLS LOOP_TRIPCOUNT min = 5 max = 4096
 #pragma HLS PIPELINE II = 1
 // The planner proves that no instruction reads a word that it writes (hwgen/plan).
@@ -170,10 +193,10 @@ depthwise_groups:
       if (pass == 0 && computes) {
         for (int k = 0; k < DW_KERNEL_MAX; ++k) {
 #pragma HLS UNROLL
-          const int at = (y_row * stride_h + k) & (DW_LINES - 1);
+          const int at = ((stride_h == 2 ? 2 * y_row : y_row) + k) & (DW_LINES - 1);
           for (int q = 0; q < DW_WINDOW_QUADS; ++q) {
 #pragma HLS UNROLL
-            const int quad_index = step * stride_w + q;
+            const int quad_index = (strided ? 2 * step : step) + q;
             const int depth = minimum(quad_index / DW_QUADS, DW_LINE_DEPTH - 1);
             const Quad quad = line[at][quad_index & (DW_QUADS - 1)][depth];
             for (int p = 0; p < 4; ++p) {
@@ -200,8 +223,8 @@ depthwise_groups:
             ap_int<20> sum = 0;  // of nine products, so that the accumulator's loop is one addition
             for (int t = 0; t < DW_TAPS; ++t) {
 #pragma HLS UNROLL
-              const int tap = pass * DW_TAPS + t;
-              const ap_int<16> product = weights[tap][c] * window[tap_y[tap]][p * stride_w + tap_x[tap]][c];
+              const Code weight = weights[pass * DW_TAPS + t][c];
+              const ap_int<16> product = weight * tap_pixel(window, p, t, c, narrow, strided, pass);
 #pragma HLS BIND_OP variable = product op = mul impl = fabric
               sum += product;
             }
@@ -213,15 +236,15 @@ depthwise_groups:
           const int y_column = step * DW_PIXELS;
           Window target;
           target.pad = ins.y_pad;
-          target.base = ins.y_base.to_int() + group * ins.y_plane.to_int();
-          target.pixel = ring_slot(ins.y_slot, y_row, ins.y_ring) * ins.y_width.to_int() + y_column;
+          target.base = ins.y_base.to_int() + index_product(group, ins.y_plane);
+          target.pixel = index_product(ring_slot(ins.y_slot, y_row, ins.y_ring), ins.y_width) + y_column;
           target.low = 0;
           target.high = minimum(DW_PIXELS, y_cols - y_column);
           Word words[DW_PIXELS];
 #pragma HLS ARRAY_PARTITION variable = words complete
           for (int p = 0; p < DW_PIXELS; ++p) {
 #pragma HLS UNROLL
-            words[p] = finish_word(epilogue, tables, p, acc[p], multiplier, shift, 0);
+            words[p] = finish_word(epilogue, tables, p, acc[p], multiplier, shift);
           }
           write_window<DW_PIXELS>(pads, target, words);
         }

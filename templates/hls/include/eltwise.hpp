@@ -8,7 +8,7 @@
 
 namespace hwgen {
 
-constexpr int ELTWISE_WORDS = 2;
+constexpr int ELTWISE_WORDS = 1;
 
 static_assert(ELTWISE_WORDS <= EPILOGUE_WORDS, "pointwise kernels use the epilogue's copies of the table");
 
@@ -22,11 +22,13 @@ inline void run_eltwise(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH
   if (epilogue.table) {
     load_table(ring, tables, ins.t_row, false);
   }
+  HWGEN_CHECK(y_groups * y_rows < 65536, "ELTWISE has more rows than its counter");
+  const int cycles = index_product(index_product(y_groups, y_rows), columns);
   int group = 0;
   int row = 0;
   int column = 0;
 eltwise_cycles:
-  for (int n = 0; n < y_groups * y_rows * columns; ++n) {
+  for (int n = 0; n < cycles; ++n) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 8192
 #pragma HLS PIPELINE II = 1
 // The planner proves that no instruction reads a word that it writes (hwgen/plan).
@@ -38,20 +40,20 @@ eltwise_cycles:
     const int x_rows = ins.y_row0.to_int() + row - ins.x_first.to_int();
     Window x;
     x.pad = ins.x_pad;
-    x.base = ins.x_base.to_int() + plane * ins.x_plane.to_int();
-    x.pixel = ring_slot(ins.x_slot, x_rows, ins.x_ring) * ins.x_width.to_int() + y_column;
+    x.base = ins.x_base.to_int() + index_product(plane, ins.x_plane);
+    x.pixel = index_product(ring_slot(ins.x_slot, x_rows, ins.x_ring), ins.x_width) + y_column;
     x.low = 0;
     x.high = count;
     Window r;
     r.pad = ins.r_pad;
-    r.base = ins.r_base.to_int() + plane * ins.r_plane.to_int();
-    r.pixel = ring_slot(ins.r_slot, row, ins.r_ring) * ins.y_width.to_int() + y_column;
+    r.base = ins.r_base.to_int() + index_product(plane, ins.r_plane);
+    r.pixel = index_product(ring_slot(ins.r_slot, row, ins.r_ring), ins.y_width) + y_column;
     r.low = 0;
     r.high = epilogue.add ? count : 0;
     Window y;
     y.pad = ins.y_pad;
-    y.base = ins.y_base.to_int() + plane * ins.y_plane.to_int();
-    y.pixel = ring_slot(ins.y_slot, row, ins.y_ring) * ins.y_width.to_int() + y_column;
+    y.base = ins.y_base.to_int() + index_product(plane, ins.y_plane);
+    y.pixel = index_product(ring_slot(ins.y_slot, row, ins.y_ring), ins.y_width) + y_column;
     y.low = 0;
     y.high = count;
     Word own[ELTWISE_WORDS];

@@ -75,9 +75,9 @@ inline Code look_up(const TableWord table[TABLE_WORDS], ap_int<12> code, bool wi
   return entry;
 }
 
-// One accumulator to one code.
+// One accumulator to one code, before the residual add.
 inline Code finish_lane(const Epilogue& epilogue, const TableWord table[TABLE_WORDS], Accumulator acc,
-                        Multiplier multiplier, Shift shift, Code residual) {
+                        Multiplier multiplier, Shift shift) {
 #pragma HLS INLINE
   const ap_int<48> value = scale(acc, multiplier, shift, epilogue.zero);
   const ap_int<12> middle = epilogue.wide ? saturate<12, 48>(value) : ap_int<12>(saturate<8, 48>(value));
@@ -85,27 +85,36 @@ inline Code finish_lane(const Epilogue& epilogue, const TableWord table[TABLE_WO
   if (epilogue.table) {
     code = look_up(table, middle, epilogue.wide);
   }
-  if (epilogue.add) {
-    code = add_requantize(code, residual, epilogue.residual);
-  }
   return code;
 }
 
-// One word, `slot` = which of the EPILOGUE_WORDS words of this cycle it is.
+// One word before the residual add, `slot` = which of the EPILOGUE_WORDS words of this cycle it is.
 inline Word finish_word(const Epilogue& epilogue, const TableWord tables[TABLE_COPIES][TABLE_WORDS], int slot,
-                        const Accumulator acc[LANES], const Multiplier multiplier[LANES], const Shift shift[LANES],
-                        Word residual) {
+                        const Accumulator acc[LANES], const Multiplier multiplier[LANES], const Shift shift[LANES]) {
 #pragma HLS INLINE
-  Code other[LANES];
   Code codes[LANES];
-#pragma HLS ARRAY_PARTITION variable = other complete
 #pragma HLS ARRAY_PARTITION variable = codes complete
-  unpack(residual, other);
   for (int c = 0; c < LANES; ++c) {
 #pragma HLS UNROLL
-    codes[c] = finish_lane(epilogue, tables[slot * (LANES / 2) + c / 2], acc[c], multiplier[c], shift[c], other[c]);
+    codes[c] = finish_lane(epilogue, tables[slot * (LANES / 2) + c / 2], acc[c], multiplier[c], shift[c]);
   }
   return pack(codes);
+}
+
+// One word and the residual's.
+inline Word add_word(const Add& add, Word own, Word residual) {
+#pragma HLS INLINE
+  Code a[LANES];
+  Code b[LANES];
+#pragma HLS ARRAY_PARTITION variable = a complete
+#pragma HLS ARRAY_PARTITION variable = b complete
+  unpack(own, a);
+  unpack(residual, b);
+  for (int c = 0; c < LANES; ++c) {
+#pragma HLS UNROLL
+    a[c] = add_requantize(a[c], b[c], add);
+  }
+  return pack(a);
 }
 
 }  // namespace hwgen

@@ -51,37 +51,40 @@ inline void run_load_input(const Instruction& ins, const Word* input, unsigned f
   // One word more than a row: a pixel may begin in the last word.
   Word lines[BLOCK_MAX][IMAGE_WORDS + 1];
 #pragma HLS ARRAY_PARTITION variable = lines complete dim = 1
-#pragma HLS BIND_STORAGE variable = lines type = ram_t2p
+#pragma HLS BIND_STORAGE variable = lines type = ram_t2p impl = bram
   Chunk tables[LANES][BYTE_TABLE_CHUNKS];
 #pragma HLS ARRAY_PARTITION variable = tables complete dim = 1
+#pragma HLS BIND_STORAGE variable = tables type = ram_s2p impl = lutram
   const int channels = ins.channels;
   const int block = ins.block;
-  const int run = block * channels;  // bytes of one image row in a pixel's block
-  const int row_words = (ins.x_width.to_int() * channels + 15) / 16;
+  const int run = block == 2 ? 2 * channels : channels;  // bytes of one image row in a pixel's block
+  const int used = block == 2 ? 2 * run : run;
+  const int row_words = (index_product(ins.x_width, channels) + 15) / 16;
   const bool image = has(ins, FLAG_IMAGE);
-  HWGEN_CHECK(block >= 1 && block <= BLOCK_MAX && channels >= 1 && run * block <= LANES,
+  HWGEN_CHECK(block >= 1 && block <= BLOCK_MAX && channels >= 1 && used <= LANES,
               "LOAD_INPUT has more channels than a word");
   HWGEN_CHECK(row_words <= IMAGE_WORDS, "LOAD_INPUT has an image row longer than its buffer");
   if (image) {
     load_byte_tables(ring, ins.t_row, channels, tables);
   }
-  const int base = ins.y_base.to_int() + ins.y_group0.to_int() * ins.y_plane.to_int();
+  const int base = ins.y_base.to_int() + index_product(ins.y_group0, ins.y_plane);
   unsigned word = frame_word + ins.ddr.to_uint();
 load_input_rows:
   for (int y_row = 0; y_row < ins.y_rows.to_int(); ++y_row) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 112
-  load_input_blocks:
-    for (int dy = 0; dy < block; ++dy) {
-#pragma HLS LOOP_TRIPCOUNT min = 1 max = 2
-    load_input_words:
-      for (int i = 0; i < row_words; ++i) {
-#pragma HLS LOOP_TRIPCOUNT min = 1 max = 64
+  load_input_words:
+    for (int n = 0, dy = 0, i = 0; n < (block == 2 ? 2 * row_words : row_words); ++n) {  // one burst
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 128
 #pragma HLS PIPELINE II = 1
-        lines[dy][i] = input[word + i];
+      lines[dy][i] = input[word + n];
+      ++i;
+      if (i == row_words) {
+        i = 0;
+        ++dy;
       }
-      word += row_words;
     }
-    const int y_start = ring_slot(ins.y_slot, y_row, ins.y_ring) * ins.y_width.to_int();
+    word += block == 2 ? 2 * row_words : row_words;
+    const int y_start = index_product(ring_slot(ins.y_slot, y_row, ins.y_ring), ins.y_width);
     int byte = 0;
   load_input_pixels:
     for (int x = 0; x < ins.y_cols.to_int(); ++x) {
@@ -111,7 +114,7 @@ load_input_rows:
           const ap_uint<3> at = entry;
           code = ap_uint<8>(chunk >> (8 * at.to_int()));
         }
-        lanes[lane] = lane < run * block ? code : Code(0);
+        lanes[lane] = lane < used ? code : Code(0);
       }
       write_pixel(pads, ins.y_pad, base, y_start + x, pack(lanes));
       byte += run;

@@ -18,12 +18,12 @@ constexpr int RECIPROCAL_BITS = 25;
 // The only pixel of a (C, 1, 1) tensor, channel group g. Slots count rows, and the tensor has one pixel a row.
 inline Word read_vector(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH], int group) {
 #pragma HLS INLINE
-  return read_pixel(pads, ins.x_pad, ins.x_base.to_int() + group * ins.x_plane.to_int(), ins.x_slot);
+  return read_pixel(pads, ins.x_pad, ins.x_base.to_int() + index_product(group, ins.x_plane), ins.x_slot);
 }
 
 inline void write_vector(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH], int group, Word word) {
 #pragma HLS INLINE
-  write_pixel(pads, ins.y_pad, ins.y_base.to_int() + group * ins.y_plane.to_int(), ins.y_slot, word);
+  write_pixel(pads, ins.y_pad, ins.y_base.to_int() + index_product(group, ins.y_plane), ins.y_slot, word);
 }
 
 inline void run_pool(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH],
@@ -35,7 +35,7 @@ inline void run_pool(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH],
   const Accumulator init = row_word(row, 0);
   const Multiplier multiplier = row_word(row, 1);
   const Shift shift = row_word(row, 2);
-  const int pixels = ins.x_height.to_int() * ins.x_cols.to_int();
+  const int pixels = index_product(ins.x_height, ins.x_cols);
   const int reads = (pixels + BANKS - 1) / BANKS;
 pool_groups:
   for (int g = 0; g < ins.y_groups.to_int(); ++g) {
@@ -53,7 +53,7 @@ pool_groups:
 #pragma HLS PIPELINE II = 1
       Word words[BANKS];
 #pragma HLS ARRAY_PARTITION variable = words complete
-      const int row = ins.x_base.to_int() + group * ins.x_plane.to_int() + n;
+      const int row = ins.x_base.to_int() + index_product(group, ins.x_plane) + n;
       read_block(pads, ins.x_pad, row, minimum(BANKS, pixels - n * BANKS), words);
       for (int p = 0; p < BANKS; ++p) {
 #pragma HLS UNROLL
@@ -135,7 +135,7 @@ linear_groups:
   linear_finish:
     for (int c = 0; c < LANES; ++c) {  // one requantizer: the weights take far longer
 #pragma HLS PIPELINE II = 1
-      codes[c] = finish_lane(epilogue, tables[0], acc[c], multiplier[c], shift[c], 0);
+      codes[c] = finish_lane(epilogue, tables[0], acc[c], multiplier[c], shift[c]);
     }
     write_vector(ins, pads, group, pack(codes));
     blob += 1 + 2 * ci_groups;
@@ -196,63 +196,77 @@ inline void run_layer_norm(const Instruction& ins, Word pads[PADS][BANKS][PAD_DE
   }
 
   // |u| <= 255: sums of 4,096 values fit 21 bits, of squares 28 bits.
-  ap_int<24> total = 0;
-  ap_uint<32> squares = 0;
-norm_sums:
-  for (int g = 0; g < groups; ++g) {
-#pragma HLS LOOP_TRIPCOUNT min = 1 max = 256
-#pragma HLS PIPELINE II = 1
-    Code x[LANES];
+  ap_int<22> total = 0;
+  ap_uint<29> squares = 0;
+  Code x[LANES];
 #pragma HLS ARRAY_PARTITION variable = x complete
-    unpack(read_vector(ins, pads, g), x);
-    for (int c = 0; c < LANES; ++c) {
-#pragma HLS UNROLL
-      if (g * LANES + c < count) {
-        const ap_int<9> u = x[c] - x_zero;
-        total += u;
-        squares += ap_uint<18>(u * u);
-      }
+norm_sums:
+  for (int n = 0; n < groups * LANES; ++n) {  // one lane a cycle: a frame has few of these vectors
+#pragma HLS LOOP_TRIPCOUNT min = 16 max = 4096
+#pragma HLS PIPELINE II = 1
+    if (n % LANES == 0) {
+      unpack(read_vector(ins, pads, n / LANES), x);
+    }
+    if (n < count) {
+      const ap_int<9> u = x[n % LANES] - x_zero;
+      const ap_int<18> square = u * u;
+#pragma HLS BIND_OP variable = square op = mul impl = fabric
+      total += u;
+      squares += ap_uint<18>(square);
     }
   }
-  const ap_int<64> spread = ap_int<64>(count) * squares - ap_int<64>(total) * total;
+  const ap_int<14> n_channels = count;
+  const ap_int<30> total_squares = squares;
+  const ap_int<48> above = n_channels * total_squares;
+  const ap_int<48> below = total * total;
+#pragma HLS BIND_OP variable = above op = mul impl = fabric
+#pragma HLS BIND_OP variable = below op = mul impl = fabric
+  const ap_int<64> spread = above - below;
   const ap_uint<64> variance = ap_uint<64>(spread) + epsilon;
   ap_uint<RECIPROCAL_BITS> reciprocal = 0;
   int scale_shift = 0;
   norm_reciprocal(variance, reciprocal, scale_shift);
   const Shift fraction_shift = scale_shift - NORM_FRACTION;
 
-norm_words:
-  for (int g = 0; g < groups; ++g) {
-#pragma HLS LOOP_TRIPCOUNT min = 1 max = 256
-#pragma HLS PIPELINE II = 4
-// The planner proves that no instruction reads a word that it writes (hwgen/plan).
-#pragma HLS DEPENDENCE variable = pads type = inter dependent = false
-    Code x[LANES];
-    Code codes[LANES];
-    Chunk row[ROW_CHUNKS];
-#pragma HLS ARRAY_PARTITION variable = x complete
+  Code codes[LANES];
+  Chunk row[ROW_CHUNKS];
 #pragma HLS ARRAY_PARTITION variable = codes complete
 #pragma HLS ARRAY_PARTITION variable = row complete
-    unpack(read_vector(ins, pads, g), x);
-    read_row(ring, ins.w_row.to_int() + 1 + g, row);
-    for (int c = 0; c < LANES; ++c) {
-#pragma HLS UNROLL
-      const ap_int<18> gamma = row[c].range(17, 0);
-      const ap_int<46> beta = row[c].range(63, 18);
-      const ap_int<9> u = x[c] - x_zero;
-      const ap_int<24> centred = ap_int<14>(count) * u - total;
-      const ap_int<64> product = centred * ap_int<RECIPROCAL_BITS + 1>(reciprocal);
-      // |x_hat| <= sqrt(N) <= 64
-      const ap_int<26> x_hat = shift_round<64>(product, fraction_shift);
-      const ap_int<64> value = ap_int<64>(x_hat * gamma) + beta;
-      const ap_int<64> rounded = shift_round<64>(value, shift) + y_zero;
-      Code code = saturate<8, 64>(rounded);
-      if (table) {
-        code = look_up(tables[c / 2], code, false);
-      }
-      codes[c] = code;
+norm_lanes:
+  for (int n = 0; n < groups * LANES; ++n) {  // one lane a cycle: its products are wide
+#pragma HLS LOOP_TRIPCOUNT min = 16 max = 4096
+#pragma HLS PIPELINE II = 1
+// The planner proves that no instruction reads a word that it writes (hwgen/plan).
+#pragma HLS DEPENDENCE variable = pads type = inter dependent = false
+    const int g = n / LANES;
+    const int c = n % LANES;
+    if (c == 0) {
+      unpack(read_vector(ins, pads, g), x);
+      read_row(ring, ins.w_row.to_int() + 1 + g, row);
     }
-    write_vector(ins, pads, g, pack(codes));
+    const ap_int<18> gamma = row[c].range(17, 0);
+    const ap_int<46> beta = row[c].range(63, 18);
+    const ap_int<9> u = x[c] - x_zero;
+    const ap_int<23> part = n_channels * u;
+#pragma HLS BIND_OP variable = part op = mul impl = fabric
+    const ap_int<24> centred = part - total;
+    const ap_int<RECIPROCAL_BITS + 1> factor = reciprocal;
+    const ap_int<50> product = centred * factor;
+#pragma HLS BIND_OP variable = product op = mul impl = dsp
+    // |x_hat| <= sqrt(N) <= 64
+    const ap_int<26> x_hat = shift_round<64>(product, fraction_shift);
+    const ap_int<44> weighted = x_hat * gamma;
+#pragma HLS BIND_OP variable = weighted op = mul impl = dsp
+    const ap_int<64> value = ap_int<64>(weighted) + beta;
+    const ap_int<64> rounded = shift_round<64>(value, shift) + y_zero;
+    Code code = saturate<8, 64>(rounded);
+    if (table) {
+      code = look_up(tables[0], code, false);
+    }
+    codes[c] = code;
+    if (c == LANES - 1) {
+      write_vector(ins, pads, g, pack(codes));
+    }
   }
 }
 

@@ -34,12 +34,12 @@ constexpr int SHORT_TABLE_WORDS = 64;  // a 256-entry table
 constexpr int WEIGHT_PAIRS = LANES / 2;
 constexpr int FIELD_BITS = 19;  // distance of the two weights that share a multiplier
 
-// Words that the epilogue (requantize, table, add) finishes in a cycle; each copy of the table serves two lanes.
-constexpr int EPILOGUE_WORDS = BLOCKS >= 8 ? 8 : 4;
+// Each copy of the table serves two lanes of the words that the epilogue (requantize, table) finishes in a cycle.
 constexpr int TABLE_COPIES = EPILOGUE_WORDS * LANES / 2;
 
 static_assert(BLOCKS >= 1 && (BLOCKS & (BLOCKS - 1)) == 0, "the array needs a power of two of blocks");
 static_assert(BLOCKS <= 64, "more than 64 array blocks do not fit the tile counters");
+static_assert(EPILOGUE_WORDS == 4 || EPILOGUE_WORDS == 8, "the epilogue finishes 4 or 8 words in a cycle");
 static_assert(ACC_GROUPS >= 1 && ACC_GROUPS <= 1024, "the array keeps between 1 and 1024 pixel groups of partial sums");
 static_assert(PADS >= 1 && PADS <= 256, "a pad number has 8 bits");
 static_assert(PAD_DEPTH >= 1 && PAD_DEPTH <= 65536, "a word row of a pad is addressed with 16 bits");

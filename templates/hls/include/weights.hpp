@@ -74,6 +74,10 @@ inline void load_chunk(const Word* weights0, const Word* weights1, const Word* w
   hls::stream<Word, CHUNK_BEATS> beats1("weights1");
   hls::stream<Word, CHUNK_BEATS> beats2("weights2");
   hls::stream<Word, CHUNK_BEATS> beats3("weights3");
+#pragma HLS BIND_STORAGE variable = beats0 type = fifo impl = bram
+#pragma HLS BIND_STORAGE variable = beats1 type = fifo impl = bram
+#pragma HLS BIND_STORAGE variable = beats2 type = fifo impl = bram
+#pragma HLS BIND_STORAGE variable = beats3 type = fifo impl = bram
   read_port<0>(weights0, beats0, beat0, rows);
   read_port<1>(weights1, beats1, beat1, rows);
   read_port<2>(weights2, beats2, beat2, rows);

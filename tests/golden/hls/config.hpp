@@ -8,6 +8,7 @@ namespace hwgen {
 
 constexpr int BLOCKS = 16;
 constexpr int ACC_GROUPS = 32;
+constexpr int EPILOGUE_WORDS = 4;
 constexpr int PADS = 8;
 constexpr int PAD_DEPTH = 1024;
 constexpr int RING_ROWS = 4096;

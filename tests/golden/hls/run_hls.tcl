@@ -9,7 +9,6 @@ open_solution -reset solution -flow_target vivado
 set_part xczu9eg-ffvb1156-2-e
 create_clock -period 5.000 -name default
 config_interface -m_axi_addr64
-config_compile -pipeline_style frp
 csynth_design
 export_design -format ip_catalog -display_name "golden" -output ip.zip
 exit

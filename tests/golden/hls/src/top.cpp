@@ -10,6 +10,7 @@ using hwgen::Word;
 extern "C" void hwgen_top(const ap_uint<128>* program, const ap_uint<128>* weights0, const ap_uint<128>* weights1,
                           const ap_uint<128>* weights2, const ap_uint<128>* weights3, const ap_uint<128>* input,
                           ap_uint<128>* output, ap_uint<128>* trace, ap_uint<32> frames, ap_uint<32> trace_enable) {
+  // clang-format off
 #pragma HLS INTERFACE mode = m_axi port = program bundle = gmem_io offset = slave max_read_burst_length = 64 max_write_burst_length = 64 depth = 65536
 #pragma HLS INTERFACE mode = m_axi port = weights0 bundle = gmem_w0 offset = slave max_read_burst_length = 256 depth = 2097152
 #pragma HLS INTERFACE mode = m_axi port = weights1 bundle = gmem_w1 offset = slave max_read_burst_length = 256 depth = 2097152
@@ -18,6 +19,7 @@ extern "C" void hwgen_top(const ap_uint<128>* program, const ap_uint<128>* weigh
 #pragma HLS INTERFACE mode = m_axi port = input bundle = gmem_io offset = slave max_read_burst_length = 64 max_write_burst_length = 64 depth = 65536
 #pragma HLS INTERFACE mode = m_axi port = output bundle = gmem_io offset = slave max_read_burst_length = 64 max_write_burst_length = 64 depth = 65536
 #pragma HLS INTERFACE mode = m_axi port = trace bundle = gmem_io offset = slave max_read_burst_length = 64 max_write_burst_length = 64 depth = 2097152
+// clang-format on
 #pragma HLS INTERFACE mode = s_axilite port = program bundle = control
 #pragma HLS INTERFACE mode = s_axilite port = weights0 bundle = control
 #pragma HLS INTERFACE mode = s_axilite port = weights1 bundle = control
