@@ -90,6 +90,8 @@ def build(directory: str, report: dict[str, Any]) -> RenderableType:
         "",
         Text(f"{kernels} kernels; program {size['program']:,} bytes, weights {size['weights']:,} bytes"),
     ]
+    if any(use["source"] == "estimated" for use in report["resources"].values()):
+        parts.append(Text("estimated: no synthesis has run; LUT is more likely too low than too high (docs/plan.md)"))
     if "synthesis" in report:
         parts.append(Text(f"synthesis: {report['synthesis'].get('message', 'see report.json')}"))
     parts.append(Text(f"written to {directory}", style="green"))
