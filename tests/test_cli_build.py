@@ -47,6 +47,7 @@ def test_contract(hwgen: Hwgen, tiny_model: Path, tmp_path: Path) -> None:
     assert {"dsp", "bram36", "lut", "ff"} <= set(report["resources"])
     for use in report["resources"].values():
         assert 0 < use["used"] <= use["limit"] <= use["available"] and use["source"] == "estimated"
+    assert [n for n, use in report["resources"].items() if use["at_least"]] == ["lut", "ff"]
     performance = report["performance"]
     assert performance["clock_mhz"] == 150 and performance["batch"] == 2 and performance["source"] == "estimated"
     assert {"latency_cycles", "interval_cycles", "frames_per_second"} <= set(performance)

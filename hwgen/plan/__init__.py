@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from hwgen import ir
 from hwgen.errors import FitError, Problem
+from hwgen.plan import cost
 from hwgen.plan.assemble import assemble, trace_offsets
 from hwgen.plan.kernel import FAMILY, Kernel, describe
 from hwgen.plan.program import Program
@@ -109,6 +110,7 @@ def plan(
                 "available": int(board.resources[name]),
                 "limit": limits[name],
                 "source": "estimated",
+                "at_least": name in cost.LOWER_BOUNDS,
             }
             for name, used in design.resources.items()
         },

@@ -18,6 +18,8 @@ from hwgen.plan.program import LANES, ROW_BYTES, WEIGHT_PORTS, WORD_BYTES, Confi
 # --------------------------------------------------------------------------------------------------------------------
 # Assumptions
 
+LOWER_BOUNDS = frozenset(("lut", "ff"))
+"""Resources whose estimate is known to leave parts out (docs/plan.md): the true figure is at least this."""
 DDR_LATENCY = 60
 """Cycles from a request to the first beat."""
 DECODE = DDR_LATENCY + 20

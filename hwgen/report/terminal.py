@@ -67,7 +67,8 @@ def build(directory: str, report: dict[str, Any]) -> RenderableType:
         available = use["available"]
         share = f"{100 * use['used'] / available:.1f} %" if available else "-"
         limit = f"{use['limit']:,}" if "limit" in use else "-"
-        rows.append((UNITS.get(name, name), f"{use['used']:,}", f"{available:,}", share, limit, use["source"]))
+        used = f"{'≥ ' if use.get('at_least') else ''}{use['used']:,}"
+        rows.append((UNITS.get(name, name), used, f"{available:,}", share, limit, use["source"]))
     p = report["performance"]
     per_frame = 1e3 * p["latency_cycles"] / (p["clock_mhz"] * 1e6)
     speed = [
@@ -91,7 +92,7 @@ def build(directory: str, report: dict[str, Any]) -> RenderableType:
         Text(f"{kernels} kernels; program {size['program']:,} bytes, weights {size['weights']:,} bytes"),
     ]
     if any(use["source"] == "estimated" for use in report["resources"].values()):
-        parts.append(Text("estimated: no synthesis has run; LUT is more likely too low than too high (docs/plan.md)"))
+        parts.append(Text("estimated: no synthesis has run; ≥: parts are not counted (docs/plan.md)"))
     if "synthesis" in report:
         parts.append(Text(f"synthesis: {report['synthesis'].get('message', 'see report.json')}"))
     parts.append(Text(f"written to {directory}", style="green"))
