@@ -44,10 +44,6 @@ class Fault:
     what: str
     kernel: str
 
-    def __str__(self) -> str:
-        where = f"bit {self.bit} of byte {self.byte} of {self.file} ({self.what})"
-        return f"{where}; first seen at the output of {self.kernel}"
-
 
 def inject(
     program: Program, kind: str, seed: int, first_difference: Callable[[Program], str | None]

@@ -8,6 +8,7 @@ models are shifted by 128 in the frontend). Arithmetic is defined in :mod:`hwgen
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Union
 
@@ -224,7 +225,27 @@ class LayerNorm:
 
 
 Op = Union[Input, Conv, Linear, Eltwise, Attention, Pool, LayerNorm]
-"""Partition: Conv and Eltwise run on the ``conv`` kernels, Attention on ``linear_attention``, the others on ``mlp``."""
+"""``source`` names the ONNX nodes that an operator was made from."""
+
+
+def family(op: Op) -> str:
+    """The partition: conv, linear_attention or mlp. The input goes with the conv kernels that it feeds."""
+    if isinstance(op, Attention):
+        return "linear_attention"
+    return "mlp" if isinstance(op, (Linear, Pool, LayerNorm)) else "conv"
+
+
+def macs(op: Op, tensors: Mapping[str, Tensor]) -> int:
+    """Multiply-accumulates of one frame as the operator defines them: no padding lanes, but zero weights included."""
+    if isinstance(op, Conv):
+        _, height, width = tensors[op.y].shape
+        return op.weight.size * height * width
+    if isinstance(op, Linear):
+        return op.weight.size
+    if isinstance(op, Attention):
+        channels, height, width = tensors[op.y].shape
+        return 2 * channels * height * width * (op.head_dim + 1)
+    return 0
 
 
 def reads(op: Op) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from hwgen.artifact import FORMAT, FORMAT_VERSION, check_target, plain, replacin
 from hwgen.backends import hls
 from hwgen.board import Board, load_board
 from hwgen.frontend.coverage import Coverage
-from hwgen.frontend.onnx_file import read_proto
+from hwgen.frontend.onnx_file import OnnxGraph, read_proto
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is (0: unknown)."""
@@ -62,11 +62,6 @@ def cover(model: Path) -> Coverage:
     return loaded.coverage(None if loaded.graph is None else passes.run(loaded.graph))
 
 
-def inspect(model: Path) -> dict[str, Any]:
-    """How much of a model hwgen maps, as ``hwgen inspect --json`` prints it."""
-    return coverage_report(cover(model))
-
-
 def build(options: BuildOptions, progress: Progress = silent) -> dict[str, Any]:
     """Write the build folder and return its report (the contents of report.json).
 
@@ -76,7 +71,8 @@ def build(options: BuildOptions, progress: Progress = silent) -> dict[str, Any]:
     check_target(target)
     board = load_board(options.board)
     progress("reading the model", 0, 0)
-    graph = passes.run(frontend.load(options.model).require(), options.mean, options.std)
+    loaded = frontend.load(options.model)
+    graph = passes.run(loaded.require(), options.mean, options.std)
     progress("planning", 0, 0)
     clock_mhz = board.clock_mhz if options.clock_mhz is None else options.clock_mhz
     planned = plan.plan(
@@ -92,7 +88,7 @@ def build(options: BuildOptions, progress: Progress = silent) -> dict[str, Any]:
         (folder / "program.bin").write_bytes(planned.program.to_bytes())
         (folder / "weights.bin").write_bytes(planned.program.weights)
         (folder / "model.onnx").write_bytes(self_contained(options.model))
-        write_json(folder / "manifest.json", _manifest(options, board, graph, planned))
+        write_json(folder / "manifest.json", _manifest(options, board, loaded.onnx, graph, planned))
         write_json(folder / "report.json", report)
         hls.emit(planned.program, folder, part=board.part, clock_mhz=clock_mhz, name=project_name(options.model))
     if options.synth:
@@ -109,12 +105,6 @@ def self_contained(model: Path) -> bytes:
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _output_shape(model: Path, shape: ir.Shape) -> tuple[int, ...]:
-    """Shape of the model's output, batch 1: (1, C) or (1, C, H, W) as the file declares it."""
-    declared = read_proto(model).graph.output[0].type.tensor_type.shape.dim
-    return (1, shape[0]) if len(declared) == 2 else (1, *shape)
 
 
 def project_name(model: Path) -> str:
@@ -148,7 +138,9 @@ def _report(options: BuildOptions, board: Board, graph: ir.Graph, planned: plan.
     }
 
 
-def _manifest(options: BuildOptions, board: Board, graph: ir.Graph, planned: plan.Plan) -> dict[str, Any]:
+def _manifest(
+    options: BuildOptions, board: Board, onnx: OnnxGraph, graph: ir.Graph, planned: plan.Plan
+) -> dict[str, Any]:
     """What a runtime or a simulation needs to know; no time, no path, so that the same input gives the same bytes."""
     header = planned.program.header
     words = ("input_words", "output_words", "trace_words")
@@ -182,7 +174,7 @@ def _manifest(options: BuildOptions, board: Board, graph: ir.Graph, planned: pla
             "tensor": output.name,
             "onnx": graph.output_onnx,
             "shape": output.shape,
-            "model_shape": _output_shape(options.model, output.shape),
+            "model_shape": onnx.shapes[onnx.output],
             "quant": output.quant,
         },
         "kernels": planned.kernels,

@@ -53,6 +53,9 @@ def test_contract(hwgen: Hwgen, tiny_model: Path, tmp_path: Path) -> None:
     assert {"latency_cycles", "interval_cycles", "frames_per_second"} <= set(performance)
     assert report["tiles"] and report["kernels"]["linear_attention"] == 1
     manifest = json.loads((target / "manifest.json").read_text())
+    sources = {node for kernel in manifest["kernels"] for node in kernel["nodes"]}
+    nodes = [n.name for n in onnx.load(str(tiny_model)).graph.node]
+    assert sources == set(nodes[:-1]), "every node but the output's DequantizeLinear belongs to a kernel"
     assert manifest["format"] == "hwgen build" and manifest["board"]["name"] == "zcu102"
     assert {p.name for p in target.iterdir()} == set(artifact.CONTENT) - {"sim-cache"}
     assert [p.name for p in target.parent.iterdir()] == ["build"]

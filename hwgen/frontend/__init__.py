@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hwgen.errors import ModelError, Problem
 from hwgen.frontend.context import Lowering
-from hwgen.frontend.coverage import Coverage, cover, macs, parameter_count
+from hwgen.frontend.coverage import Coverage, cover, parameter_count, with_sources
 from hwgen.frontend.lower import lower
 from hwgen.frontend.onnx_file import OnnxGraph, read
 from hwgen.frontend.values import Poison, Unsupported
-from hwgen.ir import Graph, Input, Op, Tensor, reads
+from hwgen.ir import Graph, Input, Op, Tensor, macs, reads
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def load(path: Path) -> Frontend:
     if problems and not any(n.op in ("QuantizeLinear", "DequantizeLinear") for n in onnx.nodes):
         hint = "Quantize it first, for instance with onnxruntime.quantization.quantize_static in QDQ format"
         problems.insert(0, Problem(path.name, "model", "is not quantized at all", hint))
-    graph = None
+    live: Tensor | None = None
     value = low.values.get(onnx.output)
     if not isinstance(value, Poison):
         try:
@@ -57,14 +58,18 @@ def load(path: Path) -> Frontend:
             problems.append(Problem(onnx.output, "output", problem.reason, problem.hint))
             output = None
         if output is not None and not problems:
-            graph = _graph(low, onnx, output)
-    return Frontend(onnx, graph, tuple(low.ops), dict(low.tensors), tuple(problems))
+            live = output
+    ops = with_sources(onnx, low.ops, low.tensors)
+    graph = None if live is None else _graph(low, ops, live)
+    return Frontend(onnx, graph, ops, dict(low.tensors), tuple(problems))
 
 
-def _graph(low: Lowering, onnx: OnnxGraph, output: Tensor) -> Graph:
+def _graph(low: Lowering, lowered: Sequence[Op], output: Tensor) -> Graph:
+    """The operators that the output needs."""
+    onnx = low.onnx
     live: set[str] = {output.name}
     kept: list[Op] = []
-    for op in reversed(low.ops):
+    for op in reversed(lowered):
         if op.y in live or isinstance(op, Input):
             kept.append(op)
             live.update(reads(op))

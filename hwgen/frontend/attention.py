@@ -163,11 +163,11 @@ def _geometry(value: Real, o: Operands, pixels: int) -> tuple[int, int, int, int
     return dim, q_off, k_off, v_off
 
 
-def match(value: Real, quant: Quant) -> tuple[Attention, tuple[str, ...], Shape]:
+def match(value: Real, quant: Quant) -> tuple[Attention, Shape]:
     """The attention behind a quotient that is about to be quantized to ``quant``.
 
-    Returns the operator (its ``xs`` and ``y`` still empty), the names of the tensors it reads, and its output shape
-    (C, H, W). Raises Unsupported with the first property that does not hold.
+    Returns the operator (its ``y`` still empty) and its output shape (C, H, W). Raises Unsupported with the first
+    property that does not hold.
     """
     div = value.root
     _require(value.functions[0].identity, "is followed by a float activation")
@@ -186,10 +186,10 @@ def match(value: Real, quant: Quant) -> tuple[Attention, tuple[str, ...], Shape]
     _require(all(s[0] % (3 * dim) == 0 for s in shapes), "a head is split over two tensors")
     tables = o.product.quant is not None or o.inner.quant is not None
     divide, spec = (_quantized if tables else _fused)(o, source, quant, dim, height * width)
-    op = Attention(div.name, (), "", dim, q_off, k_off, v_off, divide, spec)
+    op = Attention(div.name, names, "", dim, q_off, k_off, v_off, divide, spec)
     total = sum(s[0] for s in shapes) // 3
     _require(math.prod(value.shape) == total * height * width, "it leaves heads out")
-    return op, names, (total, height, width)
+    return op, (total, height, width)
 
 
 def _one_table(value: Real, source: Quant, target: Quant, what: str) -> npt.NDArray[np.int8]:

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which ONNX node went into which kernel, found by walking back from each kernel's output."""
+"""Which ONNX node went into which operator, found by walking back from each operator's output."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hwgen.errors import Problem
 from hwgen.frontend.onnx_file import OnnxGraph, OnnxNode
-from hwgen.ir import Attention, Conv, Input, LayerNorm, Linear, Op, Pool, Tensor
+from hwgen.ir import Conv, Input, LayerNorm, Linear, Op, Tensor, family
 
 
 @dataclass(frozen=True)
@@ -51,26 +51,16 @@ def cone(makers: dict[str, OnnxNode], target: str, stops: Iterable[str]) -> tupl
     return nodes, reached
 
 
-def family(op: Op) -> str:
-    """The partition: which kernel family executes an operator; the input loader belongs to none."""
-    if isinstance(op, Attention):
-        return "linear_attention"
-    if isinstance(op, (Linear, Pool, LayerNorm)):
-        return "mlp"
-    return "" if isinstance(op, Input) else "conv"
-
-
-def macs(op: Op, tensors: dict[str, Tensor]) -> int:
-    """Multiply-accumulate operations of one frame as the model defines them (zero weights included)."""
-    if isinstance(op, Conv):
-        _, height, width = tensors[op.y].shape
-        return op.weight.size * height * width
-    if isinstance(op, Linear):
-        return op.weight.size
-    if isinstance(op, Attention):
-        channels, height, width = tensors[op.y].shape
-        return 2 * channels * height * width * (op.head_dim + 1)
-    return 0
+def with_sources(onnx: OnnxGraph, ops: Sequence[Op], tensors: dict[str, Tensor]) -> tuple[Op, ...]:
+    """The operators, each with the names of the ONNX nodes it was made from: those its output needs."""
+    makers = producers(onnx)
+    stops = {t.onnx for t in tensors.values()} | {onnx.input}
+    result = []
+    for op in ops:
+        target = tensors[op.y].onnx
+        nodes = cone(makers, target, stops - {target})[0]
+        result.append(replace(op, source=tuple(n.name for n in nodes)))
+    return tuple(result)
 
 
 def parameter_count(op: Op) -> int:
@@ -88,24 +78,21 @@ def cover(
     model_macs: int,
     parameters: int,
 ) -> Coverage:
-    """Assign every ONNX node to the kernel whose output needs it. Nodes that clean-up removed count as mapped."""
-    makers = producers(onnx)
-    stops = {t.onnx for t in tensors.values()} | {onnx.input}
+    """Assign every ONNX node to the kernel that was made from it. Nodes that clean-up removed count as mapped."""
     owner: dict[str, str] = {}
     for op in ops:
-        target = tensors[op.y].onnx
-        for node in cone(makers, target, stops - {target})[0]:
-            owner.setdefault(node.name, op.name)
-    for node in cone(makers, onnx.output, stops)[0]:
-        if not problems:
-            owner.setdefault(node.name, "output")
+        for node in op.source:
+            owner.setdefault(node, op.name)
+    if not problems:
+        for left in cone(producers(onnx), onnx.output, {t.onnx for t in tensors.values()})[0]:
+            owner.setdefault(left.name, "output")
     reasons = {p.name: p.reason for p in problems}
     rows = [(n.name, n.op_type, owner.get(n.name, ""), reasons.get(n.name, "")) for n in onnx.model.graph.node]
     rows = [(n, o, k, r or ("" if k else "connected to a node that is not mapped")) for n, o, k, r in rows]
     rows += [(n, o, "folded away", "") for n, o in onnx.folded]
     kernels = {"conv": 0, "linear_attention": 0, "mlp": 0}
     for op in ops:
-        if family(op):
+        if not isinstance(op, Input):
             kernels[family(op)] += 1
     mapped = sum(1 for _, _, kernel, _ in rows if kernel)
     return Coverage(len(rows), mapped, tuple(problems), kernels, model_macs, parameters, tuple(rows))

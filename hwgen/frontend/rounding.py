@@ -40,16 +40,15 @@ def _clamp_table(function: Function, quant: Quant) -> npt.NDArray[np.int8] | Non
 def round_result(low: Lowering, value: Real, quant: Quant, name: str) -> Codes:
     """QuantizeLinear of an operator's exact result: emit the operator."""
     root, function = value.root, value.functions[0]
-    if root.kind in ("matmul", "div"):
-        if root.kind == "div":
-            return Codes(name, _attention(low, value, quant, name), quant)
+    if root.kind == "div":
+        return Codes(name, _attention(low, value, quant, name), quant)
+    if root.kind == "matmul":
         if math.prod(value.shape) != math.prod(root.shape) or not function.identity:
             raise Unsupported("changes a product of two activations before it is quantized", attention.HINT)
         virtual = Root(name, "matmul", root.shape, quant, None, root.record)
         return Codes(name, Real((virtual,), (IDENTITY,), value.shape, value.index, quant=quant), quant)
     if value.index is not None:
         raise Unsupported("is rearranged before it is quantized", "Quantize the operator's output directly")
-    ratio = 1.0 / quant.scale
     out: Root
     if root.kind == "input":
         if not function.identity:
@@ -73,7 +72,8 @@ def round_result(low: Lowering, value: Real, quant: Quant, name: str) -> Codes:
         low.emit(Eltwise(root.name, a.name, out.name, _clamp_table(function, quant), b.name, spec))
     elif root.kind == "pool":
         x = root.record
-        multiplier, shift = nx.quantize_multiplier(x.quant.scale * ratio / (x.shape[1] * x.shape[2]))
+        ratio = x.quant.scale * (1.0 / quant.scale) / (x.shape[1] * x.shape[2])
+        multiplier, shift = nx.quantize_multiplier(ratio)
         if _clamp_table(function, quant) is not None:
             raise Unsupported("is followed by a clamp", "Quantize between them")
         out = low.tensor(name, (x.shape[0], 1, 1), quant, name)
@@ -158,8 +158,7 @@ def _round_layer_norm(low: Lowering, root: Root, function: Function, quant: Quan
 
 def _attention(low: Lowering, value: Real, quant: Quant, name: str) -> Real:
     """QuantizeLinear of a quotient: it must be a linear attention."""
-    op, xs, shape = attention.match(value, quant)
-    tensors = tuple(low.tensors[x] for x in xs)
+    op, shape = attention.match(value, quant)
     out = low.tensor(name, shape, quant, name)
-    low.emit(replace(op, xs=tuple(t.name for t in tensors), y=out.name))
+    low.emit(replace(op, y=out.name))
     return Real((out,), (IDENTITY,), value.shape, quant=quant)

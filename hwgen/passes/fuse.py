@@ -29,7 +29,7 @@ def fuse_tables(graph: Graph) -> Graph:
             fused = _with_table(producer, op.table) if alone else None
             if fused is not None:
                 index = position.pop(op.x)
-                ops[index] = replace(fused, y=op.y)
+                ops[index] = replace(fused, y=op.y, source=fused.source + op.source)
                 position[op.y] = index
                 continue
         position[op.y] = len(ops)
@@ -49,7 +49,8 @@ def _fuse_add(graph: Graph, add: Eltwise, producers: dict[str, Op]) -> tuple[Con
         if other in (own, conv.x):  # a pad is read once an instruction: the residual must be another tensor
             continue
         if len(graph.consumers(own)) == 1 and own != graph.output:
-            return replace(conv, y=add.y, residual=other, add=constants), conv
+            source = conv.source + add.source
+            return replace(conv, y=add.y, residual=other, add=constants, source=source), conv
     return None
 
 

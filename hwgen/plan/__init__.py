@@ -11,7 +11,7 @@ from hwgen import ir
 from hwgen.errors import FitError, Problem
 from hwgen.plan import cost
 from hwgen.plan.assemble import assemble, trace_offsets
-from hwgen.plan.kernel import FAMILY, Kernel, describe
+from hwgen.plan.kernel import Kernel, describe
 from hwgen.plan.program import Program
 from hwgen.plan.proof import prove
 from hwgen.plan.refuse import refuse
@@ -103,7 +103,7 @@ def plan(
     prove(program, graph)
     return Plan(
         program,
-        _kernel_plans(kernels, design),
+        _kernel_plans(graph, kernels, design),
         {
             name: {
                 "used": used,
@@ -133,7 +133,7 @@ def _check_program(program: Program) -> None:
         raise FitError("The model exceeds what the Program format holds:", [problem])
 
 
-def _kernel_plans(kernels: tuple[Kernel, ...], design: Design) -> tuple[KernelPlan, ...]:
+def _kernel_plans(graph: ir.Graph, kernels: tuple[Kernel, ...], design: Design) -> tuple[KernelPlan, ...]:
     trace = trace_offsets(kernels)
     result = []
     for segment in design.lowered:
@@ -144,7 +144,7 @@ def _kernel_plans(kernels: tuple[Kernel, ...], design: Design) -> tuple[KernelPl
                 KernelPlan(
                     k.index,
                     k.op.name,
-                    FAMILY[k.kind],
+                    ir.family(k.op),
                     k.kind,
                     k.y,
                     k.shape,
@@ -153,8 +153,8 @@ def _kernel_plans(kernels: tuple[Kernel, ...], design: Design) -> tuple[KernelPl
                     segment.weights[k.index].mode,
                     len(actions),
                     sum(a.cycles for a in actions),
-                    k.macs,
-                    tuple(k.op.source),
+                    ir.macs(k.op, graph.tensors),
+                    k.op.source,
                 )
             )
     return tuple(result)

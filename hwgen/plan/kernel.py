@@ -10,16 +10,6 @@ from hwgen.errors import InternalError
 from hwgen.plan import layout
 from hwgen.plan.program import LANES
 
-FAMILY = {
-    "input": "conv",
-    "conv": "conv",
-    "depthwise": "conv",
-    "eltwise": "conv",
-    "attention": "linear_attention",
-    "pool": "mlp",
-    "linear": "mlp",
-    "layer_norm": "mlp",
-}
 TILEABLE = ("input", "conv", "depthwise", "eltwise")
 """Kinds that can run on some rows of their input; the others need all of it."""
 
@@ -71,18 +61,6 @@ class Kernel:
     @property
     def taps(self) -> int:
         return self.window[0] * self.window[1]
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates of one frame, without padding lanes."""
-        channels, height, width = self.shape
-        if isinstance(self.op, ir.Conv):
-            return int(self.op.weight.size) * height * width
-        if isinstance(self.op, ir.Linear):
-            return int(self.op.weight.size)
-        if isinstance(self.op, ir.Attention):
-            return 2 * channels * self.op.head_dim * height * width
-        return 0
 
     def input_rows(self, row0: int, row1: int) -> tuple[int, int]:
         """Rows ``[first, end)`` of ``x`` that exist and that output rows ``[row0, row1)`` read."""
