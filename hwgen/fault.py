@@ -62,8 +62,8 @@ def inject(
         if candidate is None:
             raise UserError(f"this Program has no {kind} to flip a bit in. Use --inject-fault weights.")
         file, byte, bit, what = candidate
-        flipped = flip(program, file, byte, bit)
         try:
+            flipped = flip(program, file, byte, bit)
             kernel = first_difference(flipped)
         except (InternalError, ArithmeticError, LookupError, ValueError):
             continue  # the machine would refuse or fault: not the silent error that the comparison has to find
@@ -86,7 +86,8 @@ def _draw_instruction(program: Program, kind: str, rng: np.random.Generator) -> 
     name = tuple(_FIELDS)[int(rng.integers(len(_FIELDS)))]
     assert INSTRUCTION.fields is not None
     byte, bit = divmod(int(rng.integers(_FIELDS[name])), 8)
-    position = HEADER.itemsize + index * INSTRUCTION.itemsize + INSTRUCTION.fields[name][1] + byte
+    place = int(program.positions()[index])
+    position = HEADER.itemsize + place * INSTRUCTION.itemsize + INSTRUCTION.fields[name][1] + byte
     opcode = Opcode(int(program.instructions[index]["opcode"])).name
     return "program.bin", position, bit, f"field {name} of instruction {index}, {opcode}"
 
@@ -124,7 +125,7 @@ def classify_rows(program: Program) -> tuple[list[tuple[int, int]], npt.NDArray[
     """
     loads: list[tuple[int, int]] = []
     kinds: dict[int, str] = {}
-    ring = np.full(program.config.ring_rows, -1, np.int64)
+    ring = np.full(program.config.ring_rows + program.config.head_rows, -1, np.int64)
 
     def mark(first: int, rows: npt.NDArray[np.int64], kind: str) -> None:
         kinds.update((int(r), kind) for r in ring[(first + rows) % len(ring)] if r >= 0)

@@ -35,8 +35,8 @@ def board(name: str, dsp: int, bram36: int, lut: int) -> TestBoard:
 
 
 LARGE = board("large", 2268, 820, 191_856)
-SMALL = board("small", 480, 170, 182_000)
-"""Room for two blocks and the least memory."""
+SMALL = board("small", 740, 200, 190_000)
+"""Room for four blocks and the least memory."""
 PYNQ_Z2 = board("pynq-z2", 198, 126, 37_240)
 
 

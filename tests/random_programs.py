@@ -19,12 +19,14 @@ import numpy.typing as npt
 
 from hwgen import ir
 from hwgen.plan import layout
+from hwgen.plan.assemble import config_hash
 from hwgen.plan.program import (
     HEADER,
     INSTRUCTION,
     LANES,
     MAGIC,
     ROW_BYTES,
+    VECTOR,
     VERSION,
     Config,
     Flag,
@@ -32,12 +34,22 @@ from hwgen.plan.program import (
     Program,
     instruction,
 )
+from hwgen.plan.waits import synchronize
 
 Codes = npt.NDArray[np.int8]
 Ints = npt.NDArray[np.int64]
 
 SMALL = Config(
-    blocks=4, acc_groups=8, pads=3, pad_depth=256, ring_rows=1024, line_words=64, mlp_channels=256, image_row_bytes=512
+    blocks=4,
+    acc_groups=8,
+    pads=3,
+    pad_depth=256,
+    vector_words=64,
+    ring_rows=1024,
+    head_rows=256,
+    line_words=64,
+    mlp_channels=256,
+    image_row_bytes=512,
 )
 """A machine that a test compiles and runs quickly."""
 
@@ -167,9 +179,13 @@ def normalized(x: Codes, op: ir.LayerNorm, x_zero: int) -> Ints:
 # Building a Program
 
 
+class NoRoom(Exception):
+    """The shapes that were drawn do not fit the machine."""
+
+
 @dataclass(frozen=True)
 class Place:
-    """A tensor in a pad; row r lies in slot r % ring."""
+    """A tensor in a pad, where row r lies in slot r % ring, or in the vector memory."""
 
     shape: ir.Shape
     pad: int
@@ -217,7 +233,7 @@ class Builder:
     frame: bytearray = field(default_factory=bytearray)
     trace_words: int = 0
     used: dict[int, int] = field(default_factory=dict)
-    """Word rows taken in each pad."""
+    """Word rows taken in each pad; words of the vector memory."""
 
     def below(self, limit: int) -> int:
         return int(self.rng.integers(limit))
@@ -238,13 +254,41 @@ class Builder:
             trace = self.trace_words
             self.trace_words += layout.channel_groups(shape[0]) * shape[1] * shape[2]
             return Place(shape, pad, base, ring, trace)
-        raise AssertionError(f"no pad has room for {shape}: make the random shapes smaller")
+        raise NoRoom(f"no pad has room for {shape}")
 
-    def load_blobs(self, blobs: Sequence[tuple[int, int]]) -> list[int]:
-        """LOAD_WEIGHTS of (ddr, rows) blobs to a random place of the ring; their ring rows."""
+    def vector(self, channels: int) -> Place:
+        """Room for a tensor of one pixel in the vector memory."""
+        need, base = layout.channel_groups(channels), self.used.get(VECTOR, 0)
+        if base + need > self.config.vector_words:
+            raise NoRoom(f"no room for a vector of {channels} channels")
+        base += self.below(min(self.config.vector_words - base - need, 9) + 1)
+        self.used[VECTOR] = base + need
+        trace = self.trace_words
+        self.trace_words += need
+        return Place((channels, 1, 1), VECTOR, base, 1, trace)
+
+    def pixel(self, channels: int) -> Place:
+        """Room for a tensor of one pixel that the MLP engine writes: a pad, or the vector memory."""
+        return self.vector(channels) if self.below(2) else self.place((channels, 1, 1))
+
+    def load_pixel(self, codes: Codes) -> Place:
+        """A tensor of one pixel that the MLP engine reads: in a pad, or (by a pool that changes nothing) in the vector
+        memory."""
+        source = self.load_tensor(codes)
+        if self.below(2):
+            return source
+        place = self.vector(codes.shape[0])
+        row = self.load_blobs([self.blob(layout.pool_rows(ir.Pool("copy", "x", "y", 1 << 16, 16, 0), 1, 0))], True)[0]
+        self.emit(Opcode.POOL, w_row=row, **source.x(0), **place.y(0, 1))
+        return place
+
+    def load_blobs(self, blobs: Sequence[tuple[int, int]], head: bool = False) -> list[int]:
+        """LOAD_WEIGHTS of (ddr, rows) blobs to a random place of a ring; their ring rows."""
         total = sum(rows for _, rows in blobs)
-        assert total <= self.config.ring_rows, f"{total} rows: make the random shapes smaller"
-        row, places = self.below(self.config.ring_rows - total + 1), []
+        first, size = (self.config.ring_rows, self.config.head_rows) if head else (0, self.config.ring_rows)
+        if total > size:
+            raise NoRoom(f"{total} rows of a ring of {size}")
+        row, places = first + self.below(size - total + 1), []
         for ddr, rows in blobs:
             self.emit(Opcode.LOAD_WEIGHTS, ddr=ddr, w_row=row, w_rows=rows)
             places.append(row)
@@ -293,10 +337,12 @@ class Builder:
         values = {"magic": MAGIC, "version": VERSION, "instructions": len(self.instructions)}
         values |= {"weight_bytes": len(self.weights), "input_words": len(self.frame) // LANES}
         values |= {"output_words": stored.groups * stored.shape[1] * stored.shape[2], "trace_words": self.trace_words}
+        values |= {"config_hash": config_hash(self.config)}
         for key, value in values.items():
             header[key] = value
-        records = np.array(self.instructions, INSTRUCTION)
-        program = Program(self.config, header[0], records, bytes(self.weights))
+        weights = bytes(self.weights)
+        records = synchronize(np.array(self.instructions, INSTRUCTION), self.config, weights)
+        program = Program(self.config, header[0], records, weights).linked()
         codes = expected.astype(np.int8)
         assert np.array_equal(codes, expected) and codes.shape == y.shape
         return Case(name, program, bytes(self.frame), codes, y.trace)
@@ -512,6 +558,8 @@ def _convolution(b: Builder, depthwise: bool) -> Case:
     mode, tile_groups = (0, 1) if depthwise else _mode(b, stride[1], outputs // groups // LANES if groups > 1 else 0)
     if not depthwise:  # one tile fits the ring
         most = ((b.config.ring_rows - 32) // tile_groups - 1) // (2 * kernel[0] * kernel[1])
+        if most < 1:
+            raise NoRoom(f"a window of {kernel}")
         inputs = min(inputs, most * LANES * groups)
     weight = _weights(b, (outputs, inputs // groups, *kernel))
     x_zero = (-128, 0, 127, _size(b, -128, 127))[b.below(4)]
@@ -669,8 +717,8 @@ def _pool(b: Builder) -> Case:
     shift = 16 + int(math.log2(pixels)) + b.below(3)
     multiplier = 1 << 16 if b.below(2) else _size(b, 1 << 16, (1 << 17) - 1)
     op = ir.Pool("op", "x", "y", multiplier, shift, y_zero)
-    place, y = b.load_tensor(x), b.place((channels, 1, 1))
-    w_row = b.load_blobs([b.blob(layout.pool_rows(op, pixels, x_zero))])[0]
+    place, y = b.load_tensor(x), b.pixel(channels)
+    w_row = b.load_blobs([b.blob(layout.pool_rows(op, pixels, x_zero))], True)[0]
     for group0, groups in _chunks(b, y.groups):
         b.emit(Opcode.POOL, w_row=w_row, x_zero=x_zero, y_zero=y_zero, **place.x(0), **y.y(0, 1, group0, groups))
     total = (x.astype(np.int64) - x_zero).sum(axis=(1, 2)).reshape(-1, 1, 1)
@@ -684,11 +732,11 @@ def _linear(b: Builder) -> Case:
     bits, table = _epilogue_choice(b)
     bias = b.rng.integers(-(1 << 14), 1 << 14, outputs, np.int64)
     op = ir.Linear("op", "x", "y", weight, bias, _requant(b, weight, bits), table)
-    place, y = b.load_tensor(x), b.place((outputs, 1, 1))
+    place, y = b.load_pixel(x), b.pixel(outputs)
     tables = [b.blob(layout.table_rows(table))] if table is not None else []
     fields = _epilogue_fields(op) | {"x_zero": x_zero, "ci_groups": place.groups} | place.x(0)
     for group0, groups in _chunks(b, y.groups):
-        at = b.load_blobs([*tables, b.blob(layout.linear_rows(op, x_zero, group0, groups))])
+        at = b.load_blobs([*tables, b.blob(layout.linear_rows(op, x_zero, group0, groups))], True)
         b.emit(Opcode.LINEAR, w_row=at[-1], t_row=at[0] if tables else 0, **fields, **y.y(0, 1, group0, groups))
     acc = (weight.astype(np.int64) @ (x.ravel().astype(np.int64) - x_zero) + bias).reshape(-1, 1, 1)
     return b.case(f"linear {weight.shape} bits {bits}", y, y, finished(acc, op))
@@ -703,9 +751,9 @@ def _layer_norm(b: Builder) -> Case:
     table = _table(b, 256) if b.below(2) else None
     epsilon = (1, _size(b, 1, 100_000))[b.below(2)]
     op = ir.LayerNorm("op", "x", "y", gamma, beta, shift, epsilon, int(b.rng.integers(-128, 128)), table)
-    place, y = b.load_tensor(x), b.place((count, 1, 1))
+    place, y = b.load_pixel(x), b.pixel(count)
     tables = [b.blob(layout.table_rows(table))] if table is not None else []
-    at = b.load_blobs([*tables, b.blob(layout.layer_norm_rows(op, x_zero))])
+    at = b.load_blobs([*tables, b.blob(layout.layer_norm_rows(op, x_zero))], True)
     flags = int(Flag.TABLE) if tables else 0
     fields = {"flags": flags, "channels": count, "x_zero": x_zero, "y_zero": op.zero_point}
     b.emit(Opcode.LAYER_NORM, w_row=at[-1], t_row=at[0] if tables else 0, **fields, **place.x(0), **y.y(0, 1))
@@ -727,5 +775,10 @@ OPCODES = tuple(_KINDS)
 
 
 def case(opcode: Opcode, seed: int, config: Config = SMALL) -> Case:
-    """A random one-kernel Program for ``config`` (pads of at least 192 word rows, a ring of at least 512)."""
-    return _KINDS[opcode](Builder(config, np.random.default_rng([int(opcode), seed])))
+    """A random one-kernel Program for ``config``: the first that is drawn with this seed and fits."""
+    for attempt in range(1000):
+        try:
+            return _KINDS[opcode](Builder(config, np.random.default_rng([int(opcode), seed, attempt])))
+        except NoRoom:
+            continue
+    raise AssertionError(f"no random {opcode.name} fits {config}")

@@ -12,15 +12,20 @@ from hwgen.plan import program
 from hwgen.resources import folder
 
 HEADER_FILE = folder("templates") / "hls" / "include" / "instruction.hpp"
+WAITS = ("waits", "wait_mask")
+"""Fields that a machine without overlap has no use for."""
 
 
 def python_fields(dtype: np.dtype) -> dict[str, tuple[int, int, bool]]:
-    """Name -> (byte offset, bits, signed), without what is reserved."""
+    """Name -> (byte offset, bits, signed), without what is reserved; each element of an array on its own."""
     found = {}
     for name in dtype.names or ():
-        if not name.startswith(("reserved", "spare")):
+        if not name.startswith(("reserved", "spare")) and name not in WAITS:
             kind, offset = dtype.fields[name][:2]
-            found[name] = (offset, kind.itemsize * 8, kind.kind == "i")
+            size = kind.base.itemsize
+            for index in range(kind.itemsize // size):
+                key = f"{name}[{index}]" if kind.shape else name
+                found[key] = (offset + index * size, size * 8, kind.base.kind == "i")
     return found
 
 
@@ -28,8 +33,11 @@ def cpp_fields(text: str, struct: str, variable: str) -> dict[str, tuple[int, in
     """The same from the struct's declarations and its decode function."""
     body = re.search(rf"struct {struct} {{(.*?)}};", text, re.S)
     assert body is not None
-    types = {n: (t, int(b)) for t, b, n in re.findall(r"ap_(u?int)<(\d+)> (\w+);", body[1])}
-    decoded = re.findall(rf"{variable}\.(\w+) = field<(\d+), (\d+)>\(record\);", text)
+    types = {}
+    for kind, bits, name, array in re.findall(r"ap_(u?int)<(\d+)> (\w+)(\[QUEUES\])?;", body[1]):
+        names = [f"{name}[{index}]" for index in range(len(program.Queue))] if array else [name]
+        types |= dict.fromkeys(names, (kind, int(bits)))
+    decoded = re.findall(rf"{variable}\.([\w\[\]]+) = field<(\d+), (\d+)>\(record\);", text)
     assert sorted(n for n, _, _ in decoded) == sorted(types)
     assert all(int(bits) == types[name][1] for name, _, bits in decoded)
     return {name: (int(offset), int(bits), types[name][0] == "int") for name, offset, bits in decoded}
@@ -66,6 +74,7 @@ def test_header_is_the_definition() -> None:
         ("header.input_words = field<16, 32>", "header.input_words = field<20, 32>", "header"),
         ("OP_POOL = 7", "OP_POOL = 8", "opcodes"),
         ("FLAG_ADD = 8", "FLAG_ADD = 16", "flags"),
+        ("header.queue_counts[3] = field<48, 32>", "header.queue_counts[3] = field<44, 32>", "header"),
         ("MAGIC = 0x4E", "MAGIC = 0x4F", "magic"),
     ],
 )
@@ -77,7 +86,8 @@ def test_a_changed_header_is_found(old: str, new: str, where: str) -> None:
 
 def test_sizes_shared_with_the_format() -> None:
     text = (HEADER_FILE.parent / "types.hpp").read_text()
-    for name in ("LANES", "BANKS", "WEIGHT_PORTS"):
+    assert re.findall(r"constexpr int QUEUES = (\d+);", text) == [str(len(program.Queue))]
+    for name in ("LANES", "BANKS", "WEIGHT_PORTS", "VECTOR"):
         assert re.findall(rf"constexpr int {name} = (\d+);", text) == [str(getattr(program, name))]
     assert re.findall(r"RECORD_WORDS = (\d+);", text) == [str(program.INSTRUCTION_BYTES // program.WORD_BYTES)]
     assert re.findall(r"ROW_CHUNKS = (\d+);", text) == [str(program.ROW_BYTES // 8)]

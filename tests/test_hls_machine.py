@@ -17,7 +17,7 @@ from hwgen.backends.hls import emit
 from hwgen.backends.hls.csim import CsimResult, compile_csim, run_csim
 from hwgen.backends.reference.program import execute
 from hwgen.errors import InternalError, UserError
-from hwgen.plan.program import INSTRUCTION_BYTES, Config, Flag, Opcode, Program
+from hwgen.plan.program import INSTRUCTION, INSTRUCTION_BYTES, VECTOR, Config, Flag, Opcode, Program
 from random_programs import OPCODES, SMALL, Case, case
 
 LARGE = Config(head_dim=32, pad_depth=512, epilogue_words=8)
@@ -164,18 +164,43 @@ def _with_fields(subject: Case, kind: Opcode, fields: dict[str, int]) -> Case:
         (Opcode.CONV, {"y_base": 60000}, "outside its pad"),
         (Opcode.CONV, {"x_pad": 77}, "pad that does not exist"),
         (Opcode.CONV, {"mode": 3}, "more pixels than the array"),
-        (Opcode.CONV, {"w_row": 1023}, "outside the weight ring"),
-        (Opcode.LOAD_WEIGHTS, {"w_row": 1024}, "outside the weight ring"),
-        (Opcode.CONV, {"opcode": 99}, "unknown opcode"),
+        (Opcode.CONV, {"w_row": 1279}, "outside the weight ring"),
+        (Opcode.LOAD_WEIGHTS, {"w_row": 1280}, "outside the weight ring"),
+        (Opcode.LINEAR, {"x_base": 60000}, "outside the vector memory"),
+        (Opcode.LINEAR, {"y_base": 60000}, "outside the vector memory"),
+        (Opcode.STORE, {"x_base": 60000}, "outside the vector memory"),
     ],
 )
 def test_wrong_addresses_stop_the_machine(
     machines: Machines, opcode: Opcode, fields: dict[str, int], message: str
 ) -> None:
     subject = case(Opcode.CONV, 6)
+    if "vector" in message:
+        subject = next(c for c in (case(Opcode.LINEAR, s) for s in range(99)) if _only_vectors(c))
     machines.run(SMALL, subject)
     with pytest.raises(InternalError, match=message):
         machines.run(SMALL, _with_fields(subject, opcode, fields))
+
+
+def _only_vectors(subject: Case) -> bool:
+    records = subject.program.instructions
+    pads = records["x_pad"][records["opcode"] == Opcode.LINEAR]
+    return bool((pads == VECTOR).all()) and int(records["x_pad"][-1]) == VECTOR
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [("opcode", 99, "unknown opcode"), ("next_queue", 9, "names a queue")],
+)
+def test_a_wrong_order_stops_the_machine(machines: Machines, field: str, value: int, message: str) -> None:
+    subject = case(Opcode.CONV, 6)
+    program = subject.program
+    data = bytearray(program.to_bytes())
+    number = int(program.positions()[np.flatnonzero(program.instructions["opcode"] == Opcode.CONV)[0]])
+    assert INSTRUCTION.fields is not None
+    data[(number + 1) * INSTRUCTION_BYTES + INSTRUCTION.fields[field][1]] = value
+    with pytest.raises(InternalError, match=message):
+        run_csim(machines.build(SMALL), bytes(data), program.weights, subject.inputs, 1, trace=True)
 
 
 def test_a_foreign_program_is_refused(machines: Machines) -> None:

@@ -49,7 +49,7 @@ def smallest(graph: ir.Graph, options: Options) -> Plan | None:
 def test_shallow_pads_and_small_rings(seed: int) -> None:
     graph = random_graph(seed, blocks=4)
     ring = (140, 300, 2048)[seed % 3]
-    planned = smallest(graph, Options(blocks=(16, 4, 1)[seed // 3 % 3], pads=2 + seed % 2, ring_rows=ring))
+    planned = smallest(graph, Options(blocks=(16, 8, 4)[seed // 3 % 3], pads=2 + seed % 2, ring_rows=ring))
     if planned is None:
         pytest.skip("its largest weight tile exceeds this ring")
     assert differences(graph, planned, [random_image(graph, seed)]) == []
@@ -74,7 +74,7 @@ def test_any_segments_and_tiles(seed: int) -> None:
     """Segments that no search would choose: across strides, residuals, branches, in tiles of any height."""
     graph = random_graph(seed, blocks=5, attention=seed % 2 == 0)
     options = Options(
-        blocks=(16, 8, 2)[seed % 3],
+        blocks=(16, 8, 4)[seed % 3],
         pads=3,
         pad_depth=4096,
         ring_rows=(400, 1200)[seed % 2],
@@ -94,7 +94,7 @@ def test_tiles_wrap_and_weights_stream() -> None:
         builder.mbconv(48, 3, 5, 1, 256)
     graph = builder.graph()
     limits = {name: 100 * count for name, count in LARGE.limits.items()}
-    options = Options(2, 32, 3, 4096, 100, (Segment(0, len(graph.ops), 2),))
+    options = Options(4, 32, 3, 4096, 100, (Segment(0, len(graph.ops), 2),))
     planned = plan(graph, replace(LARGE, limits=limits), options=options)
     records = planned.program.instructions
     assert any(r["y_slot"] < r["y_row0"] for r in records), "a ring wraps"
@@ -135,7 +135,7 @@ def test_less_ddr_takes_longer() -> None:
 def test_small_efficientvit() -> None:
     """Stages of 64 and 128 channels with attention; the board's memory forces row tiles."""
     graph = efficientvit(96, (16, 32, 64, 128), (1, 2, 2, 2), (256, 272, 50), 4096)
-    small = replace(SMALL, limits=SMALL.limits | {"bram36": 140})
+    small = replace(SMALL, limits=SMALL.limits | {"bram36": 190})
     planned = plan(graph, small)
     assert planned.tiles["tiled_segments"]
     assert differences(graph, planned, [random_image(graph, 1)]) == []

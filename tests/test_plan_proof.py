@@ -13,8 +13,9 @@ import pytest
 from hwgen import ir
 from hwgen.errors import InternalError
 from hwgen.plan import Options, Segment, plan
-from hwgen.plan.program import Opcode, Program
+from hwgen.plan.program import VECTOR, Flag, Opcode, Program, Queue
 from hwgen.plan.proof import prove
+from hwgen.plan.waits import synchronize
 from plan_boards import LARGE
 from random_graphs import Builder
 
@@ -50,12 +51,13 @@ def find(program: Program, opcode: Opcode, choose: Callable[[Any], bool] = lambd
 
 
 def check(records: Any = None, weights: bytes | None = None, **more: Any) -> None:
-    program = replace(
-        PROGRAM,
-        instructions=PROGRAM.instructions if records is None else records,
-        weights=PROGRAM.weights if weights is None else weights,
-        **more,
-    )
+    """Proves a changed Program, whose waits and queues fit the change where it has known opcodes."""
+    program = replace(PROGRAM, weights=PROGRAM.weights if weights is None else weights, **more)
+    if records is not None:
+        if set(records["opcode"].tolist()) <= {int(o) for o in Opcode}:
+            program = replace(program, instructions=synchronize(records, program.config)).linked()
+        else:
+            program = replace(program, instructions=records)
     prove(program, GRAPH)
 
 
@@ -107,7 +109,7 @@ CHANGES: list[tuple[Opcode, str, int, str]] = [
     (Opcode.LINEAR, "y_group0", 1, "."),
     (Opcode.LINEAR, "x_base", 1, "reads"),
     (Opcode.LAYER_NORM, "channels", 1, "channels"),
-    (Opcode.LAYER_NORM, "x_pad", 1, "reads"),
+    (Opcode.LAYER_NORM, "x_pad", 1, "pad"),
     (Opcode.LOAD_INPUT, "ddr", 1, "ddr"),
     (Opcode.LOAD_INPUT, "block", 1, "block"),
     (Opcode.LOAD_INPUT, "t_row", 1, "table"),
@@ -215,6 +217,63 @@ def test_finds_a_wrong_header(name: str) -> None:
         check(header=header)
 
 
+def test_finds_a_wrong_order_of_queues() -> None:
+    for queue in range(len(Queue)):
+        header = PROGRAM.header.copy()
+        header["queue_counts"][queue] += 1
+        with pytest.raises(InternalError, match="queue_counts"):
+            check(header=header)
+    header = PROGRAM.header.copy()
+    header["first_queue"] += 1
+    with pytest.raises(InternalError, match="first_queue"):
+        check(header=header)
+    for number in (0, 40, -1):
+        records = PROGRAM.instructions.copy()
+        records["next_queue"][number] += 1
+        with pytest.raises(InternalError, match="next_queue"):
+            prove(replace(PROGRAM, instructions=records), GRAPH)
+
+
+def test_finds_a_table_that_is_not_held() -> None:
+    """RETAIN on the first table of a frame, on another table than the last one, and where there is none."""
+    records = PROGRAM.instructions
+    tables = [i for i, r in enumerate(records) if r["flags"] & (Flag.TABLE | Flag.IMAGE)]
+    retained = [i for i in tables if records["flags"][i] & Flag.RETAIN]
+    assert len(retained) > 10
+    found = 0
+    for number in {*tables, *(i for i, r in enumerate(records) if r["opcode"] == Opcode.ATTENTION)} - {*retained}:
+        changed = records.copy()
+        changed["flags"][number] |= int(Flag.RETAIN)
+        with pytest.raises(InternalError, match="RETAIN"):
+            prove(replace(PROGRAM, instructions=changed), GRAPH)
+        found += 1
+    assert found > 5
+
+
+VECTOR_CHANGES: list[tuple[Opcode, dict[str, int], str]] = [
+    (Opcode.STORE, {"x_base": 1}, "reads"),
+    (Opcode.STORE, {"x_plane": 2}, "one pixel"),
+    (Opcode.STORE, {"x_base": PROGRAM.config.vector_words}, "vector words"),
+    (Opcode.LINEAR, {"y_base": PROGRAM.config.vector_words - 1}, "vector words|reads"),
+    (Opcode.LINEAR, {"y_plane": 2}, "one pixel"),
+    (Opcode.LINEAR, {"x_base": 9}, "reads"),
+    (Opcode.POOL, {"x_pad": VECTOR}, "one pixel|slot"),
+    (Opcode.CONV, {"y_pad": VECTOR}, "one pixel|slot"),
+    (Opcode.LINEAR, {"w_row": 0}, "ring rows"),
+    (Opcode.CONV, {"w_row": PROGRAM.config.ring_rows}, "ring rows"),
+    (Opcode.LOAD_WEIGHTS, {"w_row": PROGRAM.config.ring_rows - 1}, "ring rows"),
+]
+
+
+@pytest.mark.parametrize(("opcode", "fields", "message"), VECTOR_CHANGES)
+def test_finds_a_wrong_memory(opcode: Opcode, fields: dict[str, int], message: str) -> None:
+    records = PROGRAM.instructions.copy()
+    for name, value in fields.items():
+        records[name][find(PROGRAM, opcode)] = value
+    with pytest.raises(InternalError, match=message):
+        check(records)
+
+
 def test_finds_another_machine() -> None:
     """A Program planned for one array must not pass for another."""
     with pytest.raises(InternalError, match="config_hash"):
@@ -230,7 +289,7 @@ def test_finds_an_unknown_opcode_and_kernel() -> None:
 
 
 def test_finds_any_change_of_an_address_or_shape() -> None:
-    """Every field that decides an address, a shape or an order, in every third instruction that has it."""
+    """Every field that decides an address, a shape or an order, in every fifth instruction that has it."""
     fields = {
         Opcode.LOAD_WEIGHTS: ("w_row", "w_rows", "ddr", "kernel", "opcode"),
         Opcode.CONV: ("x_base", "x_width", "x_groups", "y_base", "y_width", "y_groups", "y_row0", "y_rows", "y_cols",
@@ -238,7 +297,7 @@ def test_finds_any_change_of_an_address_or_shape() -> None:
         Opcode.DEPTHWISE: ("x_base", "x_pad", "x_plane", "y_base", "y_plane", "y_pad", "y_row0", "y_rows", "x_slot"),
     }  # fmt: skip
     missed = []
-    for number, record in list(enumerate(PROGRAM.instructions))[::3]:
+    for number, record in list(enumerate(PROGRAM.instructions))[::5]:
         for field in fields.get(Opcode(int(record["opcode"])), ()):
             records = PROGRAM.instructions.copy()
             records[field][number] ^= 1

@@ -12,7 +12,7 @@ import pytest
 from hwgen.backends.reference.program import execute
 from hwgen.errors import InternalError
 from hwgen.plan import layout
-from hwgen.plan.program import Config, Opcode, Program, program_from_bytes
+from hwgen.plan.program import VECTOR, Config, Opcode, Program, program_from_bytes
 from random_programs import OPCODES, SMALL, Case, case
 
 CASES = 40
@@ -58,15 +58,27 @@ def test_random_kernels_cover_what_is_hard() -> None:
     assert seen >= names | flags | {"CONV flat", "ELTWISE flat", "grouped"}
 
 
+def test_random_heads_use_both_memories() -> None:
+    seen = set()
+    for opcode in (Opcode.POOL, Opcode.LINEAR, Opcode.LAYER_NORM):
+        for seed in range(CASES):
+            records = case(opcode, seed, SMALL).program.instructions
+            for r in records[records["opcode"] == int(opcode)]:
+                seen.add((opcode, bool(r["x_pad"] == VECTOR), bool(r["y_pad"] == VECTOR)))
+    pools = {(Opcode.POOL, False, y) for y in (False, True)}
+    rest = {(o, x, y) for o in (Opcode.LINEAR, Opcode.LAYER_NORM) for x in (False, True) for y in (False, True)}
+    assert seen == pools | rest
+
+
 def test_random_convolutions_are_what_the_planner_makes() -> None:
     """Tiles of one input group, and blobs that pass through the ring, for arrays of any size."""
-    for blocks in (1, 2, 4, 16, 32):
+    for blocks in (4, 8, 16, 32):
         config = replace(SMALL, blocks=blocks, pad_depth=512)
         for seed in range(60):
             for i in case(Opcode.CONV, seed, config).program.instructions:
                 tile, share = blocks >> int(i["mode"]), int(i["og_per_group"])
                 if i["opcode"] == Opcode.CONV:
-                    assert share % tile == 0 and int(i["stride_w"]) << int(i["mode"]) <= 16
+                    assert share % tile == 0 and int(i["stride_w"]) << int(i["mode"]) <= 16 and i["mode"] >= 2
 
 
 def test_frames_are_independent_and_trace_can_be_off() -> None:
@@ -143,6 +155,7 @@ def test_memory_that_nobody_wrote_is_random() -> None:
         assert notices(run, replace(run.program, header=header, instructions=keep))
 
 
+VECTOR_Y = {"y_pad": VECTOR, "y_plane": 1, "y_ring": 1, "y_width": 1, "y_slot": 0}
 OUTSIDE: dict[str, tuple[Opcode, Opcode, dict[str, int], str]] = {
     "x beyond the pad": (Opcode.CONV, Opcode.CONV, {"x_base": SMALL.pad_depth}, "operand x: word row"),
     "y beyond the pad": (Opcode.CONV, Opcode.CONV, {"y_base": SMALL.pad_depth}, "operand y: word row"),
@@ -165,6 +178,18 @@ OUTSIDE: dict[str, tuple[Opcode, Opcode, dict[str, int], str]] = {
     "norm size": (Opcode.LAYER_NORM, Opcode.LAYER_NORM, {"channels": 1}, "groups|the blob has"),
     "pool groups": (Opcode.POOL, Opcode.POOL, {"y_group0": 99}, "channel group"),
     "linear pixels": (Opcode.LINEAR, Opcode.LINEAR, {"y_cols": 2}, "1 x 2 pixels"),
+    "vector memory": (Opcode.LINEAR, Opcode.LINEAR, VECTOR_Y | {"y_base": SMALL.vector_words}, "of a vector memory of"),
+    "vector of two rows": (Opcode.LINEAR, Opcode.LINEAR, VECTOR_Y | {"y_plane": 2}, "not one pixel"),
+    "vector of CONV": (Opcode.CONV, Opcode.CONV, {"y_pad": VECTOR}, "does not reach"),
+    "vector for POOL": (Opcode.POOL, Opcode.POOL, {"x_pad": VECTOR}, "does not reach"),
+    "head in the other ring": (Opcode.LINEAR, Opcode.LINEAR, {"w_row": 0}, "another engine"),
+    "body in the head ring": (Opcode.CONV, Opcode.CONV, {"w_row": SMALL.ring_rows}, "another engine"),
+    "load beyond the head ring": (
+        Opcode.LINEAR,
+        Opcode.LOAD_WEIGHTS,
+        {"w_row": SMALL.ring_rows + SMALL.head_rows},
+        "ends at row 1280",
+    ),
     "unknown opcode": (Opcode.CONV, Opcode.CONV, {"opcode": 99}, "unknown opcode"),
 }
 

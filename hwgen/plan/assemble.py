@@ -15,7 +15,7 @@ from hwgen import ir
 from hwgen.errors import InternalError
 from hwgen.plan import layout
 from hwgen.plan.allocate import Life, Place
-from hwgen.plan.kernel import Kernel
+from hwgen.plan.kernel import Kernel, vectors
 from hwgen.plan.lower import Chunk, Lowered
 from hwgen.plan.program import (
     HEADER,
@@ -31,6 +31,7 @@ from hwgen.plan.program import (
     instruction,
 )
 from hwgen.plan.schedule import last_readers
+from hwgen.plan.waits import synchronize
 
 OPCODES = {
     "input": Opcode.LOAD_INPUT,
@@ -58,7 +59,8 @@ class Home:
 
 
 def lives(kernels: Sequence[Kernel], lowered: Sequence[Lowered], output: str) -> list[Life]:
-    """Live range of every tensor in actions; the store is the last action."""
+    """Live range of every tensor of the pads in actions; the store is the last action."""
+    elsewhere = vectors(kernels)
     rings = all_rings(lowered)
     last = last_readers(kernels, output)
     first_at: dict[int, int] = {}
@@ -85,7 +87,14 @@ def lives(kernels: Sequence[Kernel], lowered: Sequence[Lowered], output: str) ->
             frozenset(apart[k.y]),
         )
         for k in kernels
+        if k.y not in elsewhere
     ]
+
+
+def vector_lives(kernels: Sequence[Kernel], output: str) -> list[Life]:
+    """Live range of every tensor of the vector memory, in kernels, which stand alone there."""
+    inside, last = vectors(kernels), last_readers(kernels, output)
+    return [Life(k.y, k.groups, k.index, last[k.y]) for k in kernels if k.y in inside]
 
 
 def all_rings(lowered: Sequence[Lowered]) -> dict[str, int]:
@@ -109,17 +118,20 @@ def assemble(
     places: dict[str, Place],
     config: Config,
 ) -> Program:
-    """The Program. Raises InternalError for a field that does not fit; the checks before should have refused it."""
+    """The Program. ``places`` has a pad for each tensor, VECTOR for those of the vector memory.
+
+    Raises InternalError for a field that does not fit; the checks before should have refused it.
+    """
     rings = all_rings(lowered)
     homes = {
         k.y: Home(*places[k.y], layout.plane_rows(rings[k.y], k.width), rings[k.y], k.width, k.groups, k.height)
         for k in kernels
     }
     trace = trace_offsets(kernels)
-    blobs = _Blobs(config.ring_rows)
+    blobs = _Blobs(config)
     records: list[np.void] = []
     for segment in lowered:
-        blobs.enter(segment.resident_rows)
+        blobs.enter(segment)
         for action in segment.actions:
             kernel = kernels[action.kernel]
             weights = segment.weights[action.kernel]
@@ -158,9 +170,10 @@ def assemble(
             x_height=end.height,
         )
     )
-    body = np.array(records, INSTRUCTION)
     weights_bytes = b"".join(blobs.data)
-    return Program(config, _header(graph, kernels, config, len(body), len(weights_bytes)), body, weights_bytes)
+    body = synchronize(np.array(records, INSTRUCTION), config, weights_bytes)
+    header = _header(graph, kernels, config, len(body), len(weights_bytes))
+    return Program(config, header, body, weights_bytes).linked()
 
 
 def config_hash(config: Config) -> int:
@@ -186,25 +199,57 @@ def _header(
     return header
 
 
-class _Blobs:
-    """weights.bin and the ring: each blob is stored once, and placed in the ring at every load."""
+class _Circle:
+    """Rows of one ring, given out in a circle, so that what is loaded next overwrites what was read longest ago."""
 
-    def __init__(self, ring_rows: int) -> None:
-        self.ring_rows = ring_rows
+    def __init__(self, first: int, end: int) -> None:
+        self.first, self.end = first, end
+        self.next = first
+        self.kept = (first, first)
+        """Rows that stay until they are released."""
+
+    def take(self, rows: int) -> int:
+        """First of ``rows`` consecutive rows, none of them kept."""
+        low, high = self.kept
+        for at in (self.next, self.first):
+            start = high if at < high and low < at + rows and low < high else at
+            if start + rows <= self.end:
+                self.next = start + rows
+                return start
+        raise InternalError(f"no {rows} rows in a ring of {self.end - self.first} with {self.kept} kept")
+
+    def keep(self, rows: int, largest: int) -> int:
+        """Keep ``rows`` rows, and leave room beside them for ``largest`` ones in a piece; the first of them."""
+        self.kept = (self.first, self.first)
+        if not rows:
+            return self.first
+        start = self.take(rows)
+        if largest > max(self.end - self.next, start - self.first):
+            start = self.first
+        self.kept, self.next = (start, start + rows), start + rows
+        return start
+
+
+class _Blobs:
+    """weights.bin and the two rings: each blob is stored once, and placed in its ring at every load."""
+
+    def __init__(self, config: Config) -> None:
+        self.rings = {
+            False: _Circle(0, config.ring_rows),
+            True: _Circle(config.ring_rows, config.ring_rows + config.head_rows),
+        }
         self.data: list[bytes] = []
         self.ddr: dict[tuple[int, int, int], int] = {}
         self.where: dict[tuple[int, int, int], int] = {}
         self.size = 0
-        self.fixed = 0
         self.resident = 0
-        self.next = 0
 
-    def enter(self, resident_rows: int) -> None:
-        """A segment begins: nothing in the ring is needed any more; the first rows may be for residents."""
-        self.resident, self.fixed = 0, resident_rows
+    def enter(self, segment: Lowered) -> None:
+        """A segment begins: the residents of the one before are not needed any more."""
+        streamed = {a.kernel for a in segment.actions if a.load and not a.resident}
+        largest = max((c.rows for index in streamed for c in segment.weights[index].chunks), default=0)
+        self.resident = self.rings[False].keep(segment.resident_rows, largest)
         self.where.clear()
-        if resident_rows:
-            self.next = resident_rows
 
     def load(
         self,
@@ -226,8 +271,7 @@ class _Blobs:
         if resident:
             row, self.resident = self.resident, self.resident + chunk.rows
         else:
-            row = self.next if self.next + chunk.rows <= self.ring_rows else self.fixed
-            self.next = row + chunk.rows
+            row = self.rings[kernel.head].take(chunk.rows)
         self.where[key] = row
         return row, self.ddr[key]
 

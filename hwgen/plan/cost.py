@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Analytic model of cycles and resources of the HLS machine. Everything here is *estimated*: no tool has measured it.
 
-Cycles count one instruction after the other (format version 1 has no overlap) and follow the loops under
+Cycles count one instruction after the other (the C++ has no overlap) and follow the loops under
 templates/hls/include, named in each function, with an initiation interval of one. T = output groups of a tile, TP =
 pixels of a pixel group, E = words that CONV's epilogue finishes in a cycle, P = pixels of a channel group. docs/plan.md
 repeats the formulas and the resource table.
@@ -290,7 +290,8 @@ PARTS: tuple[Part, ...] = (
     _mul("mlp", "mlp.hpp: run_layer_norm.part", 13, 9, _n(1)),
     # BRAM36.
     Part("top", "top.cpp: hwgen_top.pads", "bram", "128", lambda c: c.pads * 16, lambda c: bram36(128, c.pad_depth)),
-    Part("top", "top.cpp: hwgen_top.ring", "bram", "1024", _n(1), lambda c: bram36(1024, c.ring_rows)),
+    Part("top", "top.cpp: hwgen_top.ring", "bram", "1024", _n(1), lambda c: bram36(1024, c.ring_rows + c.head_rows)),
+    Part("top", "top.cpp: hwgen_top.vectors", "bram", "128", _n(1), lambda c: bram36(128, c.vector_words)),
     Part("top", "top.cpp: hwgen_top.tables", "bram", "32", lambda c: c.epilogue_words * LANES // 2, _n(1)),
     Part(
         "loader",
@@ -363,3 +364,15 @@ def resources(config: Config) -> dict[str, int]:
         "lut": round(_total(config, "fabric", "logic", "lutram")),
         "ff": round(_total(config, "register")),
     }
+
+
+def rtl_bram36(config: Config) -> int:
+    """Estimated BRAM36 of the machine in SystemVerilog: what templates/rtl keeps in block RAM (``pad_slot``,
+    ``weight_ring``, ``vector_memory``, ``code_table``, ``input_loader``), with the pads and vectors of all slots."""
+    pads = config.slots * config.pads * 16 * bram36(128, config.pad_depth)
+    rings = 4 * (bram36(256, config.ring_rows) + bram36(256, config.head_rows))
+    vectors = 2 * bram36(128, config.slots * config.vector_words)  # a copy for each of two readers
+    lanes = LANES * (config.epilogue_words + DW_PIXELS) + 2  # array, depthwise, MLP; two share a table
+    tables = lanes // 2 if config.wide_tables else 0  # 256 entries are LUT RAM
+    image = 2 * bram36(128, 512)
+    return round(pads + rings + vectors + tables + image)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hwgen import ir
@@ -12,6 +13,8 @@ from hwgen.plan.program import LANES
 
 TILEABLE = ("input", "conv", "depthwise", "eltwise")
 """Kinds that can run on some rows of their input; the others need all of it."""
+HEAD = ("pool", "linear", "layer_norm")
+"""Kinds that the MLP engine runs."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,11 @@ class Kernel:
         return self.kind in TILEABLE
 
     @property
+    def head(self) -> bool:
+        """Runs on the MLP engine, with constants from its own ring."""
+        return self.kind in HEAD
+
+    @property
     def pointwise(self) -> bool:
         """Output pixel p reads input pixel p only, so rows may be joined to one long row."""
         plain = self.window == (1, 1) and self.stride == (1, 1) and self.pads == (0, 0, 0, 0)
@@ -73,6 +81,15 @@ class Kernel:
 def describe(graph: ir.Graph) -> tuple[Kernel, ...]:
     """One :class:`Kernel` for each operator, in order. Raises InternalError for an operator that is not a kernel."""
     return tuple(_kernel(graph, i, op) for i, op in enumerate(graph.ops))
+
+
+def vectors(kernels: Sequence[Kernel]) -> frozenset[str]:
+    """Tensors that live in the vector memory: the MLP engine makes them, and nobody but it and the store reads them."""
+    made = {k.y for k in kernels if k.head}
+    for k in kernels:
+        if k.kind not in ("linear", "layer_norm"):
+            made.difference_update((*k.xs, k.residual))
+    return frozenset(made)
 
 
 def _kernel(graph: ir.Graph, index: int, op: ir.Op) -> Kernel:

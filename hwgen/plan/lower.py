@@ -98,7 +98,8 @@ def tile_rows(kernel: Kernel, tile: int) -> int:
 
 
 def cut(kernel: Kernel, tile: int, mode: int, ring_rows: int) -> Weights | None:
-    """Chunks of at most half the ring (or one output tile, if that is larger); None if a tile exceeds the ring."""
+    """Chunks of at most half the ring (or one output tile, if that is larger), so that the next one can be loaded while
+    the last one is in use; None if a tile exceeds the ring."""
     part = tile_rows(kernel, tile)
     if kernel.kind not in ("conv", "depthwise", "linear"):
         rows = part + kernel.table
@@ -153,7 +154,7 @@ def choose_weights(
 ) -> Weights | None:
     """The mode with the fewest cycles for these rectangles (the smaller TP where equal), and its chunks."""
     if kernel.kind != "conv":
-        return cut(kernel, 1, 0, config.ring_rows)
+        return cut(kernel, 1, 0, config.head_rows if kernel.head else config.ring_rows)
     best: tuple[int, Weights] | None = None
     for mode in modes(kernel, config.blocks):
         weights = cut(kernel, config.blocks >> mode, mode, config.ring_rows)

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Program: what every machine executes. Format version 1; docs/program-format.md explains it field by field.
+"""The Program: what every machine executes. Format version 2; docs/program-format.md explains it field by field.
 
-``program.bin`` is one 128-byte header and then 128-byte instructions, little endian. ``weights.bin`` is a sequence of
-blobs of 128-byte *ring rows*; a LOAD_WEIGHTS instruction copies one blob into the weight ring. The field tables below
-are the only definition: encoder, decoder, the reference and a test of the C++ header all use them.
+``program.bin`` is one 128-byte header and then 128-byte instructions, little endian, queue by queue. ``weights.bin`` is
+a sequence of blobs of 128-byte *ring rows*; a LOAD_WEIGHTS instruction copies one blob into the weight ring. The field
+tables below are the only definition: encoder, decoder, the reference, the emitted SystemVerilog package and a test of
+the C++ header all use them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, IntFlag
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from hwgen.errors import InternalError
 
 MAGIC = 0x4E475748  # "HWGN"
-VERSION = 1
+VERSION = 2
 INSTRUCTION_BYTES = 128
 ROW_BYTES = 128
 """One row of the weight ring."""
@@ -29,6 +30,8 @@ LANES = 16
 BANKS = 16
 """Banks of a pad: pixel p of a plane lies in bank p % 16."""
 WEIGHT_PORTS = 4
+VECTOR = 15
+"""Pad number of the vector memory: word ``base + group`` holds 16 channels of a tensor of one pixel."""
 
 
 class Opcode(IntEnum):
@@ -46,6 +49,37 @@ class Opcode(IntEnum):
     STORE = 10
 
 
+class Queue(IntEnum):
+    """Command queues, one for each engine; each runs its instructions in order."""
+
+    WEIGHTS = 0
+    """LOAD_WEIGHTS into the ring of the array, depthwise, elementwise and attention engines and the input loader."""
+    HEAD = 1
+    """LOAD_WEIGHTS into the MLP engine's own ring (rows from ``ring_rows`` on)."""
+    INPUT = 2
+    ARRAY = 3
+    DEPTHWISE = 4
+    ELTWISE = 5
+    ATTENTION = 6
+    MLP = 7
+    """POOL, LINEAR and LAYER_NORM."""
+    STORE = 8
+
+
+QUEUE_OF = {
+    Opcode.LOAD_INPUT: Queue.INPUT,
+    Opcode.CONV: Queue.ARRAY,
+    Opcode.DEPTHWISE: Queue.DEPTHWISE,
+    Opcode.ELTWISE: Queue.ELTWISE,
+    Opcode.ATTENTION: Queue.ATTENTION,
+    Opcode.POOL: Queue.MLP,
+    Opcode.LINEAR: Queue.MLP,
+    Opcode.LAYER_NORM: Queue.MLP,
+    Opcode.STORE: Queue.STORE,
+}
+"""LOAD_WEIGHTS goes to WEIGHTS or HEAD by its ring row."""
+
+
 class Flag(IntFlag):
     """Bits of the ``flags`` field."""
 
@@ -61,6 +95,8 @@ class Flag(IntFlag):
     """LOAD_INPUT: bytes are uint8 and go through per-channel tables."""
     QUANTIZED = 32
     """ATTENTION: every edge is quantized."""
+    RETAIN = 64
+    """The engine still holds this table: its instruction before this one, of the same frame, has the same."""
 
 
 HEADER = np.dtype(
@@ -73,7 +109,9 @@ HEADER = np.dtype(
         ("output_words", "<u4"),  # ... in the output buffer
         ("trace_words", "<u4"),  # ... in the trace buffer
         ("config_hash", "<u4"),  # CRC-32 of the machine configuration this Program was planned for
-        ("reserved", "<u4", 24),
+        ("first_queue", "<u4"),  # queue of the first instruction in sequential order
+        ("queue_counts", "<u4", len(Queue)),  # instructions of each queue, in the order of program.bin
+        ("reserved", "<u4", 14),
     ]
 )
 
@@ -141,7 +179,11 @@ INSTRUCTION = np.dtype(
         ("reserved1", "u1"),
         ("y_zero", "<i2"),  # zero point of the requantization; 12-bit codes (WIDE) need the second byte
         ("reserved2", "<u2"),
-        ("spare", "<u4", 6),
+        # synchronisation
+        ("waits", "<i2", len(Queue)),  # completed instructions of each queue, counted from this frame's first
+        ("wait_mask", "<u2"),  # bit q: waits[q] holds
+        ("next_queue", "u1"),  # queue of the next instruction in sequential order; of the last one: first_queue
+        ("spare", "u1", 3),
     ]
 )
 
@@ -154,10 +196,11 @@ def instruction(opcode: Opcode, **fields: Any) -> Any:
     record = np.zeros((), INSTRUCTION)
     record["opcode"] = int(opcode)
     for name, value in fields.items():
+        values = np.asarray(value, dtype=np.int64)
         info = np.iinfo(INSTRUCTION[name].base)
-        if not info.min <= int(value) <= info.max:
+        if values.size and not info.min <= int(values.min()) <= int(values.max()) <= info.max:
             raise InternalError(f"{opcode.name}.{name} = {value} does not fit {INSTRUCTION[name]}")
-        record[name] = int(value)
+        record[name] = values
     return record[()]
 
 
@@ -171,11 +214,22 @@ class Config:
     """Pixel groups of partial sums the array keeps."""
     epilogue_words: int = 4
     """Words of 16 lanes that CONV's epilogue requantizes in a cycle: 4 or 8."""
+    residual_words: int = 2
+    """RTL: words of 16 lanes to which a residual is added in a cycle: 1, 2 or 4."""
+    slots: int = 2
+    """RTL: frames in flight, each with its own pads and vector memory. The sequential machines run one at a time."""
     pads: int = 8
+    """Pads of a slot."""
     pad_depth: int = 1024
     """Word rows of a pad; a pad is 16 banks x pad_depth x 128 bit."""
+    vector_words: int = 512
+    """16-byte words of a slot's vector memory."""
     ring_rows: int = 4096
     """128-byte rows of the weight ring."""
+    head_rows: int = 512
+    """128-byte rows of the MLP engine's ring; its rows are numbered from ring_rows on."""
+    wide_tables: int = 1
+    """1: engines hold tables of 4,096 entries, 0: of 256."""
     line_words: int = 512
     """DW engine: words of one line-buffer row (input width rounded up to a step of 4 x stride)."""
     kernel_max: int = 7
@@ -188,6 +242,25 @@ class Config:
     """Longest row of the input image in bytes, rounded up to 16."""
 
 
+def queues(instructions: npt.NDArray[Any], config: Config) -> npt.NDArray[np.int64]:
+    """The queue of each instruction; raises InternalError for an unknown opcode."""
+    known = np.full(256, -1, np.int64)
+    for opcode, queue in QUEUE_OF.items():
+        known[opcode] = queue
+    opcodes = instructions["opcode"]
+    head = instructions["w_row"] >= config.ring_rows
+    loads = np.where(head, int(Queue.HEAD), int(Queue.WEIGHTS))
+    found = np.where(opcodes == Opcode.LOAD_WEIGHTS, loads, known[opcodes])
+    if (found < 0).any():
+        raise InternalError(f"instruction {int(np.argmin(found))} has opcode {opcodes[np.argmin(found)]}")
+    return found
+
+
+def queue_of(record: Any, config: Config) -> Queue:
+    """The queue of one instruction."""
+    return Queue(int(queues(np.array([record], INSTRUCTION), config)[0]))
+
+
 @dataclass(frozen=True)
 class Program:
     """Header, instructions, weights and the machine they are for."""
@@ -195,19 +268,60 @@ class Program:
     config: Config
     header: npt.NDArray[Any]
     instructions: npt.NDArray[Any]
+    """In sequential order; program.bin holds them queue by queue."""
     weights: bytes
+
+    def positions(self) -> npt.NDArray[np.int64]:
+        """Where each instruction lies in program.bin, counted in instructions behind the header."""
+        order = np.argsort(queues(self.instructions, self.config), kind="stable")
+        positions = np.empty(len(order), np.int64)
+        positions[order] = np.arange(len(order))
+        return positions
+
+    def linked(self) -> Program:
+        """The same with ``queue_counts``, ``first_queue`` and ``next_queue`` as the sequential order wants them."""
+        header, records = self.header.copy(), self.instructions.copy()
+        found = queues(records, self.config)
+        header["queue_counts"] = np.bincount(found, minlength=len(Queue))
+        header["first_queue"] = found[0] if len(found) else 0
+        records["next_queue"] = np.roll(found, -1)  # behind the last one the next frame begins
+        return replace(self, header=header[()], instructions=records)
 
     def to_bytes(self) -> bytes:
         """``program.bin``."""
-        return self.header.tobytes() + self.instructions.tobytes()
+        linked = self.linked()
+        body = np.empty_like(linked.instructions)
+        body[self.positions()] = linked.instructions
+        return linked.header.tobytes() + body.tobytes()
 
 
 def program_from_bytes(program: bytes, weights: bytes, config: Config) -> Program:
-    """Decode ``program.bin``; raises InternalError where magic, version or length are wrong."""
+    """Decode ``program.bin``; raises InternalError where magic, version, length or order are wrong."""
     header = np.frombuffer(program[:INSTRUCTION_BYTES], HEADER)
     if len(header) != 1 or int(header[0]["magic"]) != MAGIC or int(header[0]["version"]) != VERSION:
         raise InternalError("program.bin is not a hwgen Program of this version")
     body = program[INSTRUCTION_BYTES:]
     if len(body) != int(header[0]["instructions"]) * INSTRUCTION_BYTES:
         raise InternalError("program.bin is truncated")
-    return Program(config, header[0], np.frombuffer(body, INSTRUCTION), weights)
+    stored = np.frombuffer(body, INSTRUCTION)
+    return Program(config, header[0], stored[_sequential(header[0], stored, config)], weights)
+
+
+def _sequential(header: npt.NDArray[Any], stored: npt.NDArray[Any], config: Config) -> list[int]:
+    """Positions in program.bin in sequential order."""
+    counts = header["queue_counts"].tolist()
+    whole = sum(counts) == len(stored)
+    if not whole or not np.array_equal(queues(stored, config), np.repeat(np.arange(len(Queue)), counts)):
+        raise InternalError("program.bin does not hold its instructions queue by queue")
+    starts = [sum(counts[:q]) for q in range(len(counts))]
+    done = [0] * len(counts)
+    following = stored["next_queue"].tolist()
+    queue = int(header["first_queue"])
+    order: list[int] = []
+    for _ in range(len(stored)):
+        if queue >= len(counts) or done[queue] == counts[queue]:
+            raise InternalError(f"instruction {len(order)} of program.bin would come from queue {queue}")
+        order.append(starts[queue] + done[queue])
+        done[queue] += 1
+        queue = following[order[-1]]
+    return order

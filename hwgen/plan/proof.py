@@ -23,7 +23,22 @@ from hwgen.errors import InternalError
 from hwgen.numerics import ADD_MULTIPLIER_BITS
 from hwgen.plan import layout
 from hwgen.plan.assemble import config_hash
-from hwgen.plan.program import BANKS, INSTRUCTION, LANES, MAGIC, ROW_BYTES, VERSION, WORD_BYTES, Flag, Opcode, Program
+from hwgen.plan.order import Access, prove_order
+from hwgen.plan.program import (
+    BANKS,
+    INSTRUCTION,
+    LANES,
+    MAGIC,
+    ROW_BYTES,
+    VECTOR,
+    VERSION,
+    WORD_BYTES,
+    Flag,
+    Opcode,
+    Program,
+    Queue,
+    queues,
+)
 
 Ints = npt.NDArray[np.int64]
 Span = tuple[int, int]
@@ -55,7 +70,11 @@ class _Proof:
             at += self.tensors[op.y].words
         self.written = np.zeros(at + 1, bool)
         self.pads = np.zeros((self.config.pads, self.config.pad_depth * BANKS), np.int64)
-        self.ring = np.full((self.config.ring_rows, 2), -1, np.int64)  # number of the load, row in its blob
+        self.vectors = np.zeros(self.config.vector_words, np.int64)
+        rows = self.config.ring_rows + self.config.head_rows
+        self.ring = np.full((rows, 2), -1, np.int64)  # number of the load, row in its blob
+        self.accesses: list[Access] = []
+        self.tables: dict[int, npt.NDArray[np.int8]] = {}  # that the engine of a queue holds
         self.loads: list[tuple[int, int, int]] = []  # kernel, DDR row and rows of each load
         self.uses: dict[tuple[Any, ...], str] = {}
         self.where = "header"
@@ -76,16 +95,21 @@ class _Proof:
     def run(self) -> None:
         self._header()
         names = INSTRUCTION.names or ()
+        known = {int(o) for o in Opcode}
+        for number, code in enumerate(self.program.instructions["opcode"].tolist()):
+            self.require(code in known, f"instruction {number} has opcode {code}")
+        found = queues(self.program.instructions, self.config)
+        self._queues(found)
         for number, record in enumerate(self.program.instructions):
             i = SimpleNamespace(**dict(zip(names, record.tolist(), strict=True)))
-            try:
-                opcode = Opcode(i.opcode)
-            except ValueError:
-                self.fail(f"instruction {number} has opcode {i.opcode}")
+            opcode = Opcode(i.opcode)
             self.require(i.kernel < len(self.graph.ops), f"instruction {number} names kernel {i.kernel}")
             op = self.graph.ops[i.kernel]
             self.where = f"instruction {number} ({opcode.name}, kernel {i.kernel} {op.name})"
             self.require(not self.stored, "an instruction follows the store")
+            self.access = Access(int(found[number]), self.where, tuple(map(int, i.waits)), i.wait_mask)
+            self.accesses.append(self.access)
+            self.opcode = opcode
             if opcode is Opcode.LOAD_WEIGHTS:
                 self._load_weights(i)
             elif opcode is Opcode.STORE:
@@ -99,6 +123,20 @@ class _Proof:
             missing = tensor.words - int(self.written[tensor.first + 1 : tensor.first + 1 + tensor.words].sum())
             self.require(missing == 0, f"{missing} words of {tensor.name} are never written")
         self._constants()
+        try:
+            prove_order(self.accesses, self.config)
+        except InternalError as error:
+            raise InternalError(f"proof of the Program: {error}") from error
+
+    def _queues(self, found: Ints) -> None:
+        """The sequential order can be followed from queue to queue."""
+        header, following = self.program.header, self.program.instructions["next_queue"]
+        counts = np.bincount(found, minlength=len(Queue))
+        self.require(np.array_equal(header["queue_counts"], counts), f"queue_counts are not {counts.tolist()}")
+        first = int(found[0]) if len(found) else 0
+        self.require(int(header["first_queue"]) == first, f"first_queue is not {first}")
+        wrong = np.flatnonzero(following != np.roll(found, -1))
+        self.require(not len(wrong), f"next_queue of instruction {int(wrong[0]) if len(wrong) else 0} is wrong")
 
     def _header(self) -> None:
         header, program = self.program.header, self.program
@@ -123,6 +161,9 @@ class _Proof:
         self, pad: int, base: int, plane: int, ring: int, width: int, slot: int, groups: Span, rows: int, cols: int
     ) -> Ints:
         """Pad words of a rectangle, (groups, rows, cols): word row ``p // 16`` and bank ``p % 16`` are one number."""
+        if pad == VECTOR:
+            return self._vector_address(base, plane, ring, width, slot, groups, rows, cols)
+        self.access.body = True
         self.require(pad < self.config.pads, f"pad {pad} of {self.config.pads}")
         self.require(0 <= slot < ring and rows <= ring, f"{rows} rows from slot {slot} in a ring of {ring}")
         slots = slot + np.arange(rows)
@@ -136,6 +177,19 @@ class _Proof:
         self.require(highest < self.pads.shape[1], f"word row {highest // BANKS} of a pad of {self.config.pad_depth}")
         return address
 
+    def _vector_address(
+        self, base: int, plane: int, ring: int, width: int, slot: int, groups: Span, rows: int, cols: int
+    ) -> Ints:
+        """Words of the vector memory, (groups, 1, 1)."""
+        pixel = (plane, ring, width, slot, rows, cols) == (1, 1, 1, 0, 1, 1)
+        self.require(pixel, "a tensor of the vector memory is not one pixel: plane, slot")
+        last = base + groups[1]
+        self.require(last <= self.config.vector_words, f"word {last - 1} of {self.config.vector_words} vector words")
+        return base + np.arange(*groups)[:, None, None]
+
+    def _memory(self, pad: int) -> Ints:
+        return self.vectors if pad == VECTOR else self.pads[pad]
+
     def _identity(self, tensor: _Tensor, groups: Span, row: int, rows: int, cols: int) -> Ints:
         """Identities of a rectangle of a tensor; a flattened one runs on into the next rows."""
         self.require(groups[0] < groups[1] <= tensor.groups, f"groups {groups} of {tensor.name} ({tensor.groups})")
@@ -148,7 +202,11 @@ class _Proof:
         return identity
 
     def _read(self, pad: int, address: Ints, identity: Ints, tensor: _Tensor) -> None:
-        found = self.pads[pad][address]
+        if pad == VECTOR:
+            reader = self.opcode in (Opcode.LINEAR, Opcode.LAYER_NORM, Opcode.STORE)
+            self.require(reader, f"reads {tensor.name} in the vector memory, which its engine does not reach")
+            self.access.vector_reads.append(_span(address))
+        found = self._memory(pad)[address]
         wrong = found != identity
         if wrong.any():
             place = tuple(int(v) for v in np.argwhere(wrong)[0])
@@ -170,11 +228,17 @@ class _Proof:
     def _write(self, pad: int, address: Ints, identity: Ints) -> None:
         self.require(not self.written[identity].any(), "writes words of its output twice")
         self.written[identity] = True
-        self.pads[pad][address] = identity
+        if pad == VECTOR:
+            writer = self.opcode in (Opcode.POOL, Opcode.LINEAR, Opcode.LAYER_NORM)
+            self.require(writer, "writes to the vector memory (a pad that its engine does not reach)")
+            self.access.vector_writes.append(_span(address))
+        self._memory(pad)[address] = identity
 
     def _load_weights(self, i: SimpleNamespace) -> None:
         end = i.w_row + i.w_rows
-        self.require(i.w_rows > 0 and end <= self.config.ring_rows, f"ring rows {i.w_row}..{end}")
+        limit = self.config.ring_rows if i.w_row < self.config.ring_rows else len(self.ring)
+        self.require(i.w_rows > 0 and end <= limit, f"ring rows {i.w_row}..{end} of {limit}")
+        self.access.ring_writes.append((i.w_row, end))
         stored = len(self.program.weights)
         self.require((i.ddr + i.w_rows) * ROW_BYTES <= stored, f"rows {i.ddr}..{i.ddr + i.w_rows} of weights.bin")
         self.ring[i.w_row : end, 0] = len(self.loads)
@@ -183,7 +247,10 @@ class _Proof:
 
     def _use(self, kernel: int, what: str, row: int, count: int, *shape: int) -> None:
         """Ring rows that the kernel reads: all of one load, in order. What they hold is compared at the end."""
-        self.require(row + count <= self.config.ring_rows, f"{what} in ring rows {row}..{row + count}")
+        head = self.opcode in (Opcode.POOL, Opcode.LINEAR, Opcode.LAYER_NORM)
+        low, high = (self.config.ring_rows, len(self.ring)) if head else (0, self.config.ring_rows)
+        self.require(low <= row and row + count <= high, f"{what} in ring rows {row}..{row + count} of {low}..{high}")
+        self.access.ring_reads.append((row, row + count))
         found = self.ring[row : row + count]
         load, first = int(found[0, 0]), int(found[0, 1])
         whole = load >= 0 and bool((found[:, 0] == load).all() and (found[:, 1] == first + np.arange(count)).all())
@@ -222,7 +289,7 @@ class _Proof:
         self._write(i.y_pad, address, identity)
         for pad, read, expected in reads:
             if pad == i.y_pad:
-                self.require(bool((self.pads[pad][read] == expected).all()), "writes words that it still reads")
+                self.require(bool((self._memory(pad)[read] == expected).all()), "writes words that it still reads")
 
     def _operand_x(self, i: SimpleNamespace, op: ir.Op, groups: Span, flat: bool) -> tuple[int, Ints, Ints]:
         assert not isinstance(op, ir.Input)
@@ -290,10 +357,12 @@ class _Proof:
         if isinstance(op, ir.Input):
             if op.table is not None:
                 self._use(i.kernel, "table", i.t_row, 2 * op.image[0])
+            self._retain(i, op.table)
             return
         table = getattr(op, "table", None)
         if table is not None:
             self._use(i.kernel, "table", i.t_row, len(table) // ROW_BYTES)
+        self._retain(i, table)
         if isinstance(op, ir.Conv) and op.depthwise:
             taps = op.weight.shape[2] * op.weight.shape[3]
             self._use(i.kernel, "weights", i.w_row, i.y_groups * (1 + -(-taps // 8)), *shape)
@@ -310,6 +379,16 @@ class _Proof:
             self._use(i.kernel, "weights", i.w_row, 1 if op.quantized is None else 9)
         elif isinstance(op, ir.Pool):
             self._use(i.kernel, "weights", i.w_row, 1)
+
+    def _retain(self, i: SimpleNamespace, table: npt.NDArray[np.int8] | None) -> None:
+        """RETAIN promises that the engine used the same table last, in this frame."""
+        queue = self.access.queue
+        if i.flags & Flag.RETAIN:
+            held = self.tables.get(queue)
+            same = table is not None and held is not None and np.array_equal(held, table)
+            self.require(same, "flags say RETAIN, but the engine does not hold this table")
+        if table is not None:
+            self.tables[queue] = table
 
     def _mode(self, i: SimpleNamespace, op: ir.Conv) -> int:
         pixels = 1 << i.mode
@@ -371,7 +450,7 @@ class _Proof:
             y = self.tensors[op.y]
             self.equal(i, y_row0=0, y_rows=y.height, y_cols=y.width, y_slot=0)
             self.require(op.head_dim <= config.head_dim, f"heads of {op.head_dim}")
-        self.equal(i, flags=flags)
+        self.equal(i, flags=flags | (i.flags & Flag.RETAIN))
 
     # ----------------------------------------------------------------------------------------------------------------
     # constants
@@ -420,6 +499,10 @@ def _opcode(op: ir.Op) -> Opcode:
         ir.Linear: Opcode.LINEAR,
         ir.LayerNorm: Opcode.LAYER_NORM,
     }[type(op)]
+
+
+def _span(address: Ints) -> Span:
+    return int(address.min()), int(address.max()) + 1
 
 
 def _row_words(op: ir.Input) -> int:

@@ -17,17 +17,24 @@ from hwgen import ir
 from hwgen.errors import FitError, Problem
 from hwgen.plan import cost, layout
 from hwgen.plan.allocate import Place, place
-from hwgen.plan.assemble import lives
-from hwgen.plan.kernel import Kernel
+from hwgen.plan.assemble import lives, vector_lives
+from hwgen.plan.kernel import Kernel, vectors
 from hwgen.plan.lower import Lowered, lower, modes, tile_rows
-from hwgen.plan.program import BANKS, ROW_BYTES, WORD_BYTES, Config
+from hwgen.plan.program import BANKS, LANES, ROW_BYTES, VECTOR, WORD_BYTES, Config
 from hwgen.plan.schedule import Segment, Tiling, last_readers, play
 
-BLOCKS = (16, 8, 4, 2, 1)
+BLOCKS = (16, 8, 4)
+SLOTS = (2, 1)
 EPILOGUES = (8, 4)
 PADS = (8, 6, 5, 4, 3, 2)
 DEPTHS = (512, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
 RINGS = (512, 1024, 2048, 4096, 8192)
+VECTOR_WORDS = 64
+HEAD_ROWS = 512
+"""Least sizes: they cost no more BRAM than smaller ones."""
+WIDE_ROWS = 4096 // ROW_BYTES
+RING_AHEAD = 4096
+"""Rows of the ring from which more would not help the SystemVerilog to load ahead."""
 SEGMENT_MAX = 14
 """Kernels of a tiled segment."""
 TOLERANCE = 1.01
@@ -51,6 +58,9 @@ class Options:
     segments: tuple[Segment, ...] | None = None
     """The whole schedule."""
     epilogue_words: int | None = None
+    slots: int | None = None
+    head_rows: int | None = None
+    vector_words: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,10 +76,14 @@ class Design:
     """Machines that the search looked at."""
 
 
-def base_config(kernels: Sequence[Kernel]) -> Config:
+def base_config(kernels: Sequence[Kernel], output: str, options: Options) -> Config:
     """The parameters that follow from the model alone."""
     line = vector = image = WORD_BYTES
     head = 16
+    part = max((tile_rows(k, 1) + k.table for k in kernels if k.head), default=1)
+    words = VECTOR_WORDS
+    while place(vector_lives(kernels, output), 1, words) is None:
+        words *= 2
     for k in kernels:
         if k.kind == "depthwise":
             step = 4 * k.stride[1]
@@ -81,7 +95,16 @@ def base_config(kernels: Sequence[Kernel]) -> Config:
         if isinstance(k.op, ir.Attention):
             head = max(head, k.op.head_dim)
     up = [-(-v // 16) * 16 for v in (line, vector, image)]
-    return Config(line_words=up[0], mlp_channels=up[1], image_row_bytes=up[2], head_dim=head)
+    return Config(
+        line_words=up[0],
+        mlp_channels=up[1],
+        image_row_bytes=up[2],
+        head_dim=head,
+        acc_groups=options.acc_groups,
+        vector_words=options.vector_words or words,
+        head_rows=options.head_rows or max(HEAD_ROWS, 1 << (2 * part - 1).bit_length()),
+        wide_tables=int(any(k.table == WIDE_ROWS for k in kernels if k.kind != "input")),
+    )
 
 
 class _Planner:
@@ -92,6 +115,8 @@ class _Planner:
         self.output = output
         self.ddr_rate = ddr_rate
         self.last = last_readers(kernels, output)
+        self.vectors = vectors(kernels)
+        self.vector_lives = vector_lives(kernels, output)
         self.heights = {k.y: k.height for k in kernels}
         self.whole = {k.y: self.size(k, k.height) for k in kernels}
         self.across = [
@@ -104,9 +129,9 @@ class _Planner:
         self._plays: dict[Segment, tuple[Tiling, int, int]] = {}
         self._lowered: dict[tuple[Segment, int, int, int, int], Lowered | None] = {}
 
-    @staticmethod
-    def size(kernel: Kernel, ring: int) -> int:
-        return kernel.groups * layout.plane_rows(ring, kernel.width)
+    def size(self, kernel: Kernel, ring: int) -> int:
+        """Word rows of the pads."""
+        return 0 if kernel.y in self.vectors else kernel.groups * layout.plane_rows(ring, kernel.width)
 
     def play(self, segment: Segment) -> tuple[Tiling, int, int]:
         """The played segment, word rows that live in it, and the largest tensor of these."""
@@ -193,7 +218,9 @@ class _Planner:
             if lowered is None:
                 break
             places = place(lives(self.kernels, lowered, self.output), config.pads, config.pad_depth)
-            if places is not None:
+            words = place(self.vector_lives, 1, config.vector_words)
+            if places is not None and words is not None:
+                places |= {name: (VECTOR, base) for name, (_, base) in words.items()}
                 cycles = sum(s.cycles for s in lowered) + cost.store_cycles(self._output_words())
                 return Design(config, tuple(lowered), places, cycles, cost.resources(config)), reached
             if segments is not None:
@@ -211,8 +238,11 @@ def tile_heights(height: int) -> list[int]:
     return sorted((s for s in sizes if s < height or height == 1), reverse=True)
 
 
-def machines(base: Config, options: Options, limits: dict[str, int], blocks: int) -> list[tuple[int, Config]]:
-    """``(BRAM36, machine)`` of every machine with this array that the limits allow, smallest first."""
+def machines(
+    base: Config, options: Options, limits: dict[str, int], blocks: int, slots: int
+) -> list[tuple[int, Config]]:
+    """``(BRAM36, machine)`` of every machine with this array and these frames in flight that the limits allow, smallest
+    first."""
     result = []
     for words, ring, pads, depth in product(
         [options.epilogue_words] if options.epilogue_words else EPILOGUES,
@@ -223,16 +253,22 @@ def machines(base: Config, options: Options, limits: dict[str, int], blocks: int
         config = replace(
             base,
             blocks=blocks,
-            acc_groups=options.acc_groups,
+            slots=slots,
             epilogue_words=words,
             pads=pads,
             pad_depth=depth,
             ring_rows=ring,
         )
-        used = cost.resources(config)
+        used = needed(config)
         if all(used[name] <= limits[name] for name in used):
             result.append((used["bram36"], config))
     return sorted(result, key=lambda pair: (pair[0], *_size(pair[1])))
+
+
+def needed(config: Config) -> dict[str, int]:
+    """What a machine takes of the board: the C++ as estimated, and the BRAM of all slots of the SystemVerilog."""
+    used = cost.resources(config)
+    return used | {"bram36": max(used["bram36"], cost.rtl_bram36(config))}
 
 
 def _size(config: Config) -> tuple[int, int, int, int]:
@@ -248,18 +284,19 @@ def search(
     progress: Progress | None = None,
 ) -> Design:
     """The best design within ``limits`` (counts of dsp, bram36, lut, ff). Raises FitError when there is none."""
-    base = base_config(kernels)
+    base = base_config(kernels, output, options)
     planner = _Planner(kernels, output, ddr_rate)
     arrays = [options.blocks] if options.blocks else list(BLOCKS)
     looked = 0
     problems: list[Problem] = []
-    for blocks in arrays:
+    flights = [options.slots] if options.slots else list(SLOTS)
+    for blocks, slots in product(arrays, flights):
         if any(k.kind == "conv" and not modes(k, blocks) for k in kernels):
             continue
         found: list[Design] = []
         dead: list[Config] = []  # machines without a design, or slow: smaller ones are no better
         fewest = 0
-        candidates = machines(base, options, limits, blocks)
+        candidates = machines(base, options, limits, blocks, slots)
         for _, config in reversed(candidates):
             if any(_within(config, d) for d in dead):
                 continue
@@ -273,14 +310,29 @@ def search(
                 dead.append(config)
             found.append(design)
             if progress is not None:
-                progress(f"{blocks} blocks, {config.pads} pads x {config.pad_depth}: {design.cycles:,} cycles")
+                machine = f"{blocks} blocks, {slots} x {config.pads} pads x {config.pad_depth}"
+                progress(f"{machine}: {design.cycles:,} cycles")
         if found:
             near = [d for d in found if d.cycles <= fewest * TOLERANCE]
-            best = min(near, key=lambda d: (d.resources["bram36"], d.cycles, d.config.pads, d.config.pad_depth))
-            return replace(best, machines=looked)
-        if candidates and not problems:
+            best = min(near, key=lambda d: (needed(d.config)["bram36"], d.cycles, d.config.pads, d.config.pad_depth))
+            return replace(_load_ahead(planner, best, limits, options), machines=looked)
+        if candidates and not problems and slots == flights[-1]:
             problems = _why_not(planner, [c for _, c in candidates], limits, options)
     raise FitError("The model does not fit the board:", problems or _no_machine(base, options, limits, kernels))
+
+
+def _load_ahead(planner: _Planner, best: Design, limits: dict[str, int], options: Options) -> Design:
+    """The same machine with a larger ring, where the limits leave room: weights can then be loaded further ahead. Not
+    larger than all weights of a frame."""
+    rows = sum(a.rows for s in best.lowered for a in (s.weights[a.kernel].chunks[a.chunk] for a in s.actions if a.load))
+    for ring in () if options.ring_rows else reversed(RINGS):
+        config = replace(best.config, ring_rows=ring)
+        useful = best.config.ring_rows < ring <= RING_AHEAD and ring < 2 * rows
+        if useful and all(used <= limits[name] for name, used in needed(config).items()):
+            design, _ = planner.design(config, options.segments)
+            if design is not None and design.cycles <= best.cycles:
+                return design
+    return best
 
 
 def _within(small: Config, large: Config) -> bool:
@@ -305,12 +357,13 @@ def _no_machine(base: Config, options: Options, limits: dict[str, int], kernels:
     smallest = replace(
         base,
         blocks=able[-1],
+        slots=options.slots or SLOTS[-1],
         epilogue_words=options.epilogue_words or EPILOGUES[-1],
         pads=options.pads or PADS[-1],
         pad_depth=options.pad_depth or DEPTHS[0],
         ring_rows=options.ring_rows or RINGS[0],
     )
-    used = cost.resources(smallest)
+    used = needed(smallest)
     return [
         Problem(
             "machine",
@@ -329,7 +382,7 @@ def _why_not(
     """What does not fit, for the machine with the most pad memory, or whose ring is largest."""
     kernels = planner.kernels
     ring = max(c.ring_rows for c in candidates)
-    problems = []
+    problems = _head_problems(planner, candidates[0])
     for k in kernels:
         tile = (
             min((candidates[0].blocks >> m for m in modes(k, candidates[0].blocks)), default=1)
@@ -337,7 +390,7 @@ def _why_not(
             else 1
         )
         need = tile_rows(k, tile) + k.table
-        if need > ring:
+        if need > ring and not k.head:
             problems.append(
                 Problem(
                     k.op.name,
@@ -380,6 +433,27 @@ def _why_not(
             "Use a larger board, or a smaller input image",
         )
     ]
+
+
+def _head_problems(planner: _Planner, config: Config) -> list[Problem]:
+    """What the MLP engine's memories cannot hold; their sizes follow from the model unless an option fixes them."""
+    problems = []
+    for k in planner.kernels:
+        need = tile_rows(k, 1) + k.table
+        if k.head and need > config.head_rows:
+            reason = (
+                f"the weights of one output group need {need * ROW_BYTES:,} bytes of the MLP engine's ring, "
+                f"the limit is {config.head_rows * ROW_BYTES:,}"
+            )
+            problems.append(Problem(k.op.name, k.kind, reason, "Use fewer input channels, or a larger ring"))
+    if not problems and place(planner.vector_lives, 1, config.vector_words) is None:
+        widest = max((k for k in planner.kernels if k.y in planner.vectors), key=lambda k: k.groups)
+        reason = (
+            f"its vectors do not fit the vector memory with those that live at the same time: "
+            f"{widest.groups * LANES:,} channels, {config.vector_words * LANES:,} in all"
+        )
+        problems.append(Problem(widest.op.name, widest.kind, reason, "Use a larger vector memory, or fewer features"))
+    return problems
 
 
 def _least(planner: _Planner, index: int) -> tuple[int, int]:

@@ -2,8 +2,9 @@
 """The Program reference: a machine in NumPy that executes program.bin as docs/program-format.md says.
 
 It decodes instructions, addresses and weight blobs only and never sees the IR, so it exercises tiling, memory map and
-schedule. Pads and weight ring start with random bytes: a read of something nobody wrote shows up as a difference. An
-address outside a memory raises InternalError with the instruction's name; nothing wraps silently.
+schedule. It runs frame by frame in sequential order; waits and slots mean nothing to it. Pads, vector memory and weight
+rings start with random bytes: a read of something nobody wrote shows up as a difference. An address outside a memory
+raises InternalError with the instruction's name; nothing wraps silently.
 
 Inside, a rectangle of a tensor is an array (groups, rows, columns, 16 lanes).
 """
@@ -33,7 +34,7 @@ from hwgen.plan.layout import (
     decode_words,
     unstripe,
 )
-from hwgen.plan.program import INSTRUCTION, LANES, ROW_BYTES, WORD_BYTES, Config, Flag, Opcode, Program
+from hwgen.plan.program import INSTRUCTION, LANES, ROW_BYTES, VECTOR, WORD_BYTES, Config, Flag, Opcode, Program
 
 Codes = npt.NDArray[np.int8]
 Progress = Callable[[int, int], None]
@@ -41,6 +42,8 @@ Progress = Callable[[int, int], None]
 
 _WORD = np.dtype((np.void, WORD_BYTES))
 _SAFE = 1 << 62
+_VECTOR_READERS = (Opcode.LINEAR, Opcode.LAYER_NORM, Opcode.STORE)
+_VECTOR_WRITERS = (Opcode.POOL, Opcode.LINEAR, Opcode.LAYER_NORM)
 
 
 class ExecutionResult(NamedTuple):
@@ -70,8 +73,10 @@ class Machine:
     config: Config
     pads: Codes
     """(PADS, depth, 16 banks, 16 lanes)"""
+    vectors: Codes
+    """(vector_words, 16 lanes)"""
     ring: Rows
-    """(ring_rows, 128)"""
+    """(ring_rows + head_rows, 128)"""
     weights: bytes
     frame_input: npt.NDArray[np.uint8]
     """Bytes of the current frame."""
@@ -80,6 +85,7 @@ class Machine:
     frame_trace: Codes | None
     """(trace_words, 16) of the current frame."""
     where: str = ""
+    opcode: int = 0
     decoded: dict[tuple[int, ...], Tiles] = field(default_factory=dict)
     """Weight tiles already unpacked, by (ring row, tiles, groups of a tile, taps, input groups); dropped when the ring
     is written."""
@@ -90,9 +96,13 @@ class Machine:
 
     def rows(self, row: int, count: int) -> Rows:
         """``count`` ring rows from ``row``."""
-        limit = len(self.ring)
-        self.require(row + count <= limit, f"ring rows {row}..{row + count} of a weight ring of {limit} rows")
-        return self.ring[row : row + count]
+        end, first = row + count, self.config.ring_rows
+        limit = first if row < first else len(self.ring)
+        self.require(end <= limit, f"ring rows {row}..{end} of a weight ring that ends at row {limit}")
+        head = self.opcode in _VECTOR_WRITERS
+        wrong = self.opcode != Opcode.LOAD_WEIGHTS and head != (row >= first)
+        self.require(not wrong, f"ring rows {row}..{end} belong to another engine; the MLP engine's begin at {first}")
+        return self.ring[row:end]
 
     def table(self, row: int, entries: int) -> nx.Int8:
         return self.rows(row, entries // ROW_BYTES).reshape(-1).view(np.int8)
@@ -105,6 +115,8 @@ class Machine:
         Word row ``base + g * plane + p // 16`` and bank ``p % 16`` are one linear word index, 16 words a row.
         """
         what = f"operand {operand.name}"
+        if operand.pad == VECTOR:
+            return self.vector(operand, groups, rows, columns)
         self.require(operand.pad < len(self.pads), f"{what} is in pad {operand.pad} of {len(self.pads)}")
         slots = operand.slot + np.arange(rows.start, rows.stop, dtype=np.int64) - operand.first
         slots -= np.where(slots >= operand.ring, operand.ring, 0)
@@ -122,6 +134,21 @@ class Machine:
         top = int(index.max(initial=0)) // LANES
         self.require(top < depth, f"{what}: word row {top} of a pad of {depth} word rows")
         return self.pads[operand.pad].reshape(-1, LANES).view(_WORD)[:, 0], index
+
+    def vector(
+        self, operand: Operand, groups: range, rows: range, columns: range
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+        """The vector memory, and the word indices (groups, 1, 1) of a tensor of one pixel."""
+        what, limit = f"operand {operand.name}", len(self.vectors)
+        engines = _VECTOR_WRITERS if operand.name == "y" else _VECTOR_READERS
+        self.require(self.opcode in engines, f"{what} is in the vector memory, which this engine does not reach")
+        pixel = (operand.plane, operand.ring, operand.width, operand.slot) == (1, 1, 1, 0)
+        pixel = pixel and rows == range(operand.first, operand.first + 1) and columns == range(1)
+        self.require(pixel, f"{what} in the vector memory is not one pixel")
+        index = operand.base + np.arange(groups.start, groups.stop, dtype=np.int64)
+        top = int(index.max(initial=0))
+        self.require(top < limit, f"{what}: word {top} of a vector memory of {limit} words")
+        return self.vectors.view(_WORD)[:, 0], index[:, None, None]
 
     def read(self, operand: Operand, groups: range, rows: range, columns: range) -> Codes:
         """A rectangle, (groups, rows, columns, 16)."""
@@ -511,7 +538,8 @@ def execute(
     machine = Machine(
         config=config,
         pads=noise.integers(0, 256, pad_shape, np.uint8).view(np.int8),
-        ring=noise.integers(0, 256, (config.ring_rows, ROW_BYTES), np.uint8),
+        vectors=noise.integers(0, 256, (config.vector_words, LANES), np.uint8).view(np.int8),
+        ring=noise.integers(0, 256, (config.ring_rows + config.head_rows, ROW_BYTES), np.uint8),
         weights=program.weights,
         frame_input=data[:0],
         frame_output=output[0],
@@ -525,6 +553,7 @@ def execute(
         for index, i in enumerate(decoded):
             machine.where = f"frame {frame}, instruction {index} ({_name(i.opcode)}, kernel {i.kernel})"
             machine.require(i.opcode in EXECUTE, "unknown opcode")
+            machine.opcode = i.opcode
             if i.opcode not in (Opcode.LOAD_WEIGHTS, Opcode.STORE):
                 machine.require(min(i.y_groups, i.y_rows, i.y_cols) > 0, "writes an empty rectangle")
             EXECUTE[i.opcode](machine, i)

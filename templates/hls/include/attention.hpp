@@ -61,7 +61,7 @@ struct AttentionTables {
   TableWord d[SHORT_TABLE_WORDS];
 };
 
-inline AttentionScalars read_scalars(const Chunk ring[RING_ROWS][ROW_CHUNKS], int row) {
+inline AttentionScalars read_scalars(const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], int row) {
 #pragma HLS INLINE
   Chunk words[ROW_CHUNKS];
 #pragma HLS ARRAY_PARTITION variable = words complete
@@ -90,7 +90,7 @@ inline AttentionScalars read_scalars(const Chunk ring[RING_ROWS][ROW_CHUNKS], in
   return s;
 }
 
-inline void load_attention_tables(const Chunk ring[RING_ROWS][ROW_CHUNKS], int row, AttentionTables& tables) {
+inline void load_attention_tables(const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], int row, AttentionTables& tables) {
 load_attention_words:
   for (int i = 0; i < 4 * SHORT_TABLE_WORDS; ++i) {
 #pragma HLS PIPELINE II = 1
@@ -516,7 +516,7 @@ q_digits:
 }
 
 inline void run_attention(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH],
-                          const Chunk ring[RING_ROWS][ROW_CHUNKS]) {
+                          const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS]) {
 #pragma HLS INLINE off
   AttentionTables tables;
 #pragma HLS ARRAY_PARTITION variable = tables.q complete dim = 1

@@ -115,7 +115,7 @@ inline void multiply_accumulate(const Operand operands[BLOCKS][WEIGHT_PAIRS][LAN
 }
 
 // Operand of the four pairs of one ring row, broadcast to the blocks of its sub-tile.
-inline void load_operands(const Chunk ring[RING_ROWS][ROW_CHUNKS], int row, int sub_row, int mode, bool packed,
+inline void load_operands(const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], int row, int sub_row, int mode, bool packed,
                           int visit, Operand operands[BLOCKS][WEIGHT_PAIRS][LANES]) {
 #pragma HLS INLINE
   Chunk chunks[ROW_CHUNKS];
@@ -203,7 +203,7 @@ inline Word strided(const Word words[BANKS], int p, int stride) {
 
 // All taps and input groups of one output tile for one run of pixel groups.
 inline void accumulate(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH],
-                       const Chunk ring[RING_ROWS][ROW_CHUNKS], const Accumulator init[BLOCKS][LANES], int weight_row,
+                       const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], const Accumulator init[BLOCKS][LANES], int weight_row,
                        int first_group, const GroupRun& run, Accumulator acc[ACC_GROUPS][BLOCKS][LANES]) {
   Operand active[BLOCKS][WEIGHT_PAIRS][LANES];
   Operand shadow[BLOCKS][WEIGHT_PAIRS][LANES];
@@ -377,8 +377,8 @@ finish_cycles:
   }
 }
 
-inline void run_conv(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH], const Chunk ring[RING_ROWS][ROW_CHUNKS],
-                     TableWord tables[TABLE_COPIES][TABLE_WORDS]) {
+inline void run_conv(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH],
+                     const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], TableWord tables[TABLE_COPIES][TABLE_WORDS]) {
 #pragma HLS INLINE off
   Accumulator acc[ACC_GROUPS][BLOCKS][LANES];
 #pragma HLS ARRAY_PARTITION variable = acc complete dim = 2

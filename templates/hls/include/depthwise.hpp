@@ -81,7 +81,7 @@ inline Code tap_pixel(const Code window[DW_KERNEL_MAX][DW_WINDOW][LANES], int p,
 }
 
 inline void run_depthwise(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH],
-                          const Chunk ring[RING_ROWS][ROW_CHUNKS], TableWord tables[TABLE_COPIES][TABLE_WORDS]) {
+                          const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], TableWord tables[TABLE_COPIES][TABLE_WORDS]) {
 #pragma HLS INLINE off
   Quad line[DW_LINES][DW_QUADS][DW_LINE_DEPTH];
 #pragma HLS ARRAY_PARTITION variable = line complete dim = 1

@@ -8,7 +8,7 @@
 namespace hwgen {
 
 // Initial accumulator, multiplier and shift of 16 channels.
-inline void read_parameters(const Chunk ring[RING_ROWS][ROW_CHUNKS], int row, Accumulator init[LANES],
+inline void read_parameters(const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], int row, Accumulator init[LANES],
                             Multiplier multiplier[LANES], Shift shift[LANES]) {
 #pragma HLS INLINE
   Chunk chunks[ROW_CHUNKS];
@@ -23,7 +23,7 @@ inline void read_parameters(const Chunk ring[RING_ROWS][ROW_CHUNKS], int row, Ac
 }
 
 // Copies a table from the ring to every copy of the table memory: 64 cycles, or 1,024 for 4,096 entries.
-inline void load_table(const Chunk ring[RING_ROWS][ROW_CHUNKS], TableWord tables[TABLE_COPIES][TABLE_WORDS], int row,
+inline void load_table(const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], TableWord tables[TABLE_COPIES][TABLE_WORDS], int row,
                        bool wide) {
   const int words = wide ? TABLE_WORDS : SHORT_TABLE_WORDS;
 load_table_words:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Instructions as they lie in program.bin. A test compares every name, offset, width and sign with
-// hwgen/plan/program.py, which is the definition.
+// hwgen/plan/program.py, which is the definition. Waits are left out: here one instruction runs after the other.
 #ifndef HWGEN_INSTRUCTION_HPP
 #define HWGEN_INSTRUCTION_HPP
 
@@ -9,7 +9,7 @@
 namespace hwgen {
 
 constexpr unsigned MAGIC = 0x4E475748;
-constexpr unsigned VERSION = 1;
+constexpr unsigned VERSION = 2;
 
 constexpr int OP_LOAD_WEIGHTS = 1;
 constexpr int OP_LOAD_INPUT = 2;
@@ -28,6 +28,7 @@ constexpr int FLAG_WIDE = 4;
 constexpr int FLAG_ADD = 8;
 constexpr int FLAG_IMAGE = 16;
 constexpr int FLAG_QUANTIZED = 32;
+constexpr int FLAG_RETAIN = 64;
 
 // Bits of a 1024-bit record that start at byte OFFSET.
 template <int OFFSET, int BITS>
@@ -48,6 +49,8 @@ struct Header {
   ap_uint<32> output_words;
   ap_uint<32> trace_words;
   ap_uint<32> config_hash;
+  ap_uint<32> first_queue;
+  ap_uint<32> queue_counts[QUEUES];
 };
 
 struct Instruction {
@@ -104,6 +107,7 @@ struct Instruction {
   ap_uint<16> y_height;
   ap_uint<8> block;
   ap_int<16> y_zero;
+  ap_uint<8> next_queue;
 };
 
 inline Header decode_header(const Word record[RECORD_WORDS]) {
@@ -117,6 +121,16 @@ inline Header decode_header(const Word record[RECORD_WORDS]) {
   header.output_words = field<20, 32>(record);
   header.trace_words = field<24, 32>(record);
   header.config_hash = field<28, 32>(record);
+  header.first_queue = field<32, 32>(record);
+  header.queue_counts[0] = field<36, 32>(record);
+  header.queue_counts[1] = field<40, 32>(record);
+  header.queue_counts[2] = field<44, 32>(record);
+  header.queue_counts[3] = field<48, 32>(record);
+  header.queue_counts[4] = field<52, 32>(record);
+  header.queue_counts[5] = field<56, 32>(record);
+  header.queue_counts[6] = field<60, 32>(record);
+  header.queue_counts[7] = field<64, 32>(record);
+  header.queue_counts[8] = field<68, 32>(record);
   return header;
 }
 
@@ -176,6 +190,7 @@ inline Instruction decode_instruction(const Word record[RECORD_WORDS]) {
   ins.y_height = field<96, 16>(record);
   ins.block = field<98, 8>(record);
   ins.y_zero = field<100, 16>(record);
+  ins.next_queue = field<124, 8>(record);
   return ins;
 }
 

@@ -12,7 +12,7 @@ constexpr int BLOCK_MAX = 2;
 constexpr int BYTE_TABLE_CHUNKS = 32;  // 256 entries, eight a chunk
 
 // A table of the channel of each lane: the bytes of a pixel's block follow each other channel by channel.
-inline void load_byte_tables(const Chunk ring[RING_ROWS][ROW_CHUNKS], int row, int channels,
+inline void load_byte_tables(const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], int row, int channels,
                              Chunk tables[LANES][BYTE_TABLE_CHUNKS]) {
   int lane_channel[LANES];
 #pragma HLS ARRAY_PARTITION variable = lane_channel complete
@@ -46,7 +46,7 @@ load_byte_channels:
 }
 
 inline void run_load_input(const Instruction& ins, const Word* input, unsigned frame_word,
-                           Word pads[PADS][BANKS][PAD_DEPTH], const Chunk ring[RING_ROWS][ROW_CHUNKS]) {
+                           Word pads[PADS][BANKS][PAD_DEPTH], const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS]) {
 #pragma HLS INLINE off
   // One word more than a row: a pixel may begin in the last word.
   Word lines[BLOCK_MAX][IMAGE_WORDS + 1];

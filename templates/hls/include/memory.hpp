@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pads and the weight ring. A pad is read and written through *windows* of up to 16 consecutive pixels: each lies in
-// another bank, so a window costs one access of every bank and a rotation by the first pixel's bank.
+// Pads, vector memory and weight rings. A pad is read and written through *windows* of up to 16 consecutive pixels: each
+// lies in another bank, so a window costs one access of every bank and a rotation by the first pixel's bank.
 #ifndef HWGEN_MEMORY_HPP
 #define HWGEN_MEMORY_HPP
 
@@ -194,10 +194,35 @@ inline void write_pixel(Word pads[PADS][BANKS][PAD_DEPTH], int pad, int base, in
   pads[pad][pixel & (BANKS - 1)][row] = word;
 }
 
-// One ring row. The ring is stored as rows of sixteen 64-bit pieces that are reshaped to one 1024-bit word.
-inline void read_row(const Chunk ring[RING_ROWS][ROW_CHUNKS], int row, Chunk chunks[ROW_CHUNKS]) {
+// A word of an operand that may lie in the vector memory, where `base` is the word of the only pixel.
+inline Word read_word(const Word pads[PADS][BANKS][PAD_DEPTH], const Word vectors[VECTOR_WORDS], int pad, int base,
+                      int pixel) {
 #pragma HLS INLINE
-  HWGEN_CHECK(row >= 0 && row < RING_ROWS, "an instruction reads a row outside the weight ring");
+  Word word = 0;
+  if (pad == VECTOR) {
+    HWGEN_CHECK(base >= 0 && base < VECTOR_WORDS, "an instruction addresses a word outside the vector memory");
+    word = vectors[base];
+  } else {
+    word = read_pixel(pads, pad, base, pixel);
+  }
+  return word;
+}
+
+inline void write_word(Word pads[PADS][BANKS][PAD_DEPTH], Word vectors[VECTOR_WORDS], int pad, int base, int pixel,
+                       Word word) {
+#pragma HLS INLINE
+  if (pad == VECTOR) {
+    HWGEN_CHECK(base >= 0 && base < VECTOR_WORDS, "an instruction addresses a word outside the vector memory");
+    vectors[base] = word;
+  } else {
+    write_pixel(pads, pad, base, pixel, word);
+  }
+}
+
+// One ring row. The ring is stored as rows of sixteen 64-bit pieces that are reshaped to one 1024-bit word.
+inline void read_row(const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], int row, Chunk chunks[ROW_CHUNKS]) {
+#pragma HLS INLINE
+  HWGEN_CHECK(row >= 0 && row < WEIGHT_ROWS, "an instruction reads a row outside the weight ring");
   for (int i = 0; i < ROW_CHUNKS; ++i) {
 #pragma HLS UNROLL
     chunks[i] = ring[row][i];

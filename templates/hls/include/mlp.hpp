@@ -9,25 +9,29 @@ namespace hwgen {
 
 constexpr int LINEAR_ROWS = 2;  // output channels that a cycle works on: 2 x 16 weights = 32 bytes
 constexpr int LINEAR_CYCLES = LANES / LINEAR_ROWS;
-constexpr int VECTOR_WORDS = MLP_CHANNELS / LANES;
 constexpr int NORM_FRACTION = 18;
 constexpr int ROOT_BITS = 26;
 constexpr int RECIPROCAL_SHIFT = 49;
 constexpr int RECIPROCAL_BITS = 25;
 
-// The only pixel of a (C, 1, 1) tensor, channel group g. Slots count rows, and the tensor has one pixel a row.
-inline Word read_vector(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH], int group) {
+// The only pixel of a (C, 1, 1) tensor, channel group g, in a pad or in the vector memory. In a pad, slots count rows,
+// and the tensor has one pixel a row.
+inline Word read_vector(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH],
+                        const Word vectors[VECTOR_WORDS], int group) {
 #pragma HLS INLINE
-  return read_pixel(pads, ins.x_pad, ins.x_base.to_int() + index_product(group, ins.x_plane), ins.x_slot);
+  const int base = ins.x_base.to_int() + index_product(group, ins.x_plane);
+  return read_word(pads, vectors, ins.x_pad, base, ins.x_slot);
 }
 
-inline void write_vector(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH], int group, Word word) {
+inline void write_vector(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH], Word vectors[VECTOR_WORDS],
+                         int group, Word word) {
 #pragma HLS INLINE
-  write_pixel(pads, ins.y_pad, ins.y_base.to_int() + index_product(group, ins.y_plane), ins.y_slot, word);
+  const int base = ins.y_base.to_int() + index_product(group, ins.y_plane);
+  write_word(pads, vectors, ins.y_pad, base, ins.y_slot, word);
 }
 
-inline void run_pool(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH],
-                     const Chunk ring[RING_ROWS][ROW_CHUNKS]) {
+inline void run_pool(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH], Word vectors[VECTOR_WORDS],
+                     const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS]) {
 #pragma HLS INLINE off
   Chunk row[ROW_CHUNKS];
 #pragma HLS ARRAY_PARTITION variable = row complete
@@ -73,12 +77,12 @@ pool_groups:
 #pragma HLS PIPELINE II = 1
       codes[c] = requantize(acc[c], multiplier, shift, ins.y_zero);
     }
-    write_vector(ins, pads, group, pack(codes));
+    write_vector(ins, pads, vectors, group, pack(codes));
   }
 }
 
-inline void run_linear(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH],
-                       const Chunk ring[RING_ROWS][ROW_CHUNKS], TableWord tables[TABLE_COPIES][TABLE_WORDS]) {
+inline void run_linear(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH], Word vectors[VECTOR_WORDS],
+                       const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], TableWord tables[TABLE_COPIES][TABLE_WORDS]) {
 #pragma HLS INLINE off
   const Epilogue epilogue = decode_epilogue(ins);
   const int ci_groups = ins.ci_groups;
@@ -115,7 +119,7 @@ linear_groups:
       Chunk row[ROW_CHUNKS];
 #pragma HLS ARRAY_PARTITION variable = x complete
 #pragma HLS ARRAY_PARTITION variable = row complete
-      unpack(read_vector(ins, pads, ci), x);
+      unpack(read_vector(ins, pads, vectors, ci), x);
       read_row(ring, blob + 1 + n / (LINEAR_CYCLES / 2), row);
       for (int o = 0; o < LINEAR_ROWS; ++o) {
 #pragma HLS UNROLL
@@ -137,7 +141,7 @@ linear_groups:
 #pragma HLS PIPELINE II = 1
       codes[c] = finish_lane(epilogue, tables[0], acc[c], multiplier[c], shift[c]);
     }
-    write_vector(ins, pads, group, pack(codes));
+    write_vector(ins, pads, vectors, group, pack(codes));
     blob += 1 + 2 * ci_groups;
   }
 }
@@ -177,8 +181,8 @@ norm_reciprocal_bits:
   shift = RECIPROCAL_SHIFT - half;
 }
 
-inline void run_layer_norm(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH],
-                           const Chunk ring[RING_ROWS][ROW_CHUNKS], TableWord tables[TABLE_COPIES][TABLE_WORDS]) {
+inline void run_layer_norm(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH], Word vectors[VECTOR_WORDS],
+                           const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], TableWord tables[TABLE_COPIES][TABLE_WORDS]) {
 #pragma HLS INLINE off
   Chunk head[ROW_CHUNKS];
 #pragma HLS ARRAY_PARTITION variable = head complete
@@ -205,7 +209,7 @@ norm_sums:
 #pragma HLS LOOP_TRIPCOUNT min = 16 max = 4096
 #pragma HLS PIPELINE II = 1
     if (n % LANES == 0) {
-      unpack(read_vector(ins, pads, n / LANES), x);
+      unpack(read_vector(ins, pads, vectors, n / LANES), x);
     }
     if (n < count) {
       const ap_int<9> u = x[n % LANES] - x_zero;
@@ -238,10 +242,11 @@ norm_lanes:
 #pragma HLS PIPELINE II = 1
 // The planner proves that no instruction reads a word that it writes (hwgen/plan).
 #pragma HLS DEPENDENCE variable = pads type = inter dependent = false
+#pragma HLS DEPENDENCE variable = vectors type = inter dependent = false
     const int g = n / LANES;
     const int c = n % LANES;
     if (c == 0) {
-      unpack(read_vector(ins, pads, g), x);
+      unpack(read_vector(ins, pads, vectors, g), x);
       read_row(ring, ins.w_row.to_int() + 1 + g, row);
     }
     const ap_int<18> gamma = row[c].range(17, 0);
@@ -265,7 +270,7 @@ norm_lanes:
     }
     codes[c] = code;
     if (c == LANES - 1) {
-      write_vector(ins, pads, g, pack(codes));
+      write_vector(ins, pads, vectors, g, pack(codes));
     }
   }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a pad to DDR: the network's output, and the rectangle that an instruction wrote where tracing is on.
+// From a pad or the vector memory to DDR: the network's output, and the rectangle that an instruction wrote where tracing
+// is on.
 #ifndef HWGEN_STORE_HPP
 #define HWGEN_STORE_HPP
 
@@ -8,8 +9,8 @@
 namespace hwgen {
 
 // x, all groups and rows, in the order [group][row][column]: the pixels of a whole tensor follow each other.
-inline void run_store(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH], Word* output,
-                      unsigned frame_word) {
+inline void run_store(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH],
+                      const Word vectors[VECTOR_WORDS], Word* output, unsigned frame_word) {
 #pragma HLS INLINE off
   const int pixels = index_product(ins.x_height, ins.x_cols);
   const int words = index_product(ins.x_groups, pixels);
@@ -20,7 +21,7 @@ store_words:
   for (int n = 0; n < words; ++n) {  // one loop over all groups: one burst
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 4096
 #pragma HLS PIPELINE II = 1
-    output[first + n] = read_pixel(pads, ins.x_pad, base, pixel);
+    output[first + n] = read_word(pads, vectors, ins.x_pad, base, pixel);
     ++pixel;
     if (pixel == pixels) {
       pixel = 0;
@@ -30,8 +31,8 @@ store_words:
 }
 
 // Copies what `ins` wrote to its place [group][row][column] in the trace buffer.
-inline void run_trace(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH], Word* trace,
-                      unsigned frame_word) {
+inline void run_trace(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH],
+                      const Word vectors[VECTOR_WORDS], Word* trace, unsigned frame_word) {
 #pragma HLS INLINE off
 trace_groups:
   for (int g = 0; g < ins.y_groups.to_int(); ++g) {
@@ -51,7 +52,7 @@ trace_groups:
       for (int x = 0; x < ins.y_cols.to_int(); ++x) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 112
 #pragma HLS PIPELINE II = 1
-        trace[word + x] = read_pixel(pads, ins.y_pad, base, pixel + x);
+        trace[word + x] = read_word(pads, vectors, ins.y_pad, base, pixel + x);
       }
     }
   }

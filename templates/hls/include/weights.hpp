@@ -33,7 +33,7 @@ read_port_beats:
 
 inline void write_ring(hls::stream<Word, CHUNK_BEATS>& beats0, hls::stream<Word, CHUNK_BEATS>& beats1,
                        hls::stream<Word, CHUNK_BEATS>& beats2, hls::stream<Word, CHUNK_BEATS>& beats3,
-                       Chunk ring[RING_ROWS][ROW_CHUNKS], int row, int rows) {
+                       Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], int row, int rows) {
   Word first[WEIGHT_PORTS];
 #pragma HLS ARRAY_PARTITION variable = first complete
 write_ring_rows:
@@ -53,7 +53,7 @@ write_ring_rows:
       }
     } else {
       const int target = row + (i >> 1);
-      HWGEN_CHECK(target < RING_ROWS, "LOAD_WEIGHTS writes outside the weight ring");
+      HWGEN_CHECK(target < WEIGHT_ROWS, "LOAD_WEIGHTS writes outside the weight ring");
       for (int port = 0; port < WEIGHT_PORTS; ++port) {
 #pragma HLS UNROLL
         ring[target][4 * port] = first[port].range(63, 0);
@@ -67,7 +67,7 @@ write_ring_rows:
 
 // Beat j * stripe of the blob is where port j starts.
 inline void load_chunk(const Word* weights0, const Word* weights1, const Word* weights2, const Word* weights3,
-                       Chunk ring[RING_ROWS][ROW_CHUNKS], unsigned beat0, unsigned beat1, unsigned beat2,
+                       Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], unsigned beat0, unsigned beat1, unsigned beat2,
                        unsigned beat3, int row, int rows) {
 #pragma HLS DATAFLOW
   hls::stream<Word, CHUNK_BEATS> beats0("weights0");
@@ -86,7 +86,7 @@ inline void load_chunk(const Word* weights0, const Word* weights1, const Word* w
 }
 
 inline void run_load_weights(const Instruction& ins, const Word* weights0, const Word* weights1, const Word* weights2,
-                             const Word* weights3, Chunk ring[RING_ROWS][ROW_CHUNKS]) {
+                             const Word* weights3, Chunk ring[WEIGHT_ROWS][ROW_CHUNKS]) {
 #pragma HLS INLINE off
   const int rows = ins.w_rows;
   const unsigned stripe = rows * PORT_BEATS;

@@ -9,9 +9,14 @@ namespace hwgen {
 constexpr int BLOCKS = 16;
 constexpr int ACC_GROUPS = 32;
 constexpr int EPILOGUE_WORDS = 4;
+constexpr int RESIDUAL_WORDS = 2;
+constexpr int SLOTS = 2;
 constexpr int PADS = 8;
 constexpr int PAD_DEPTH = 1024;
+constexpr int VECTOR_WORDS = 512;
 constexpr int RING_ROWS = 4096;
+constexpr int HEAD_ROWS = 512;
+constexpr int WIDE_TABLES = 1;
 constexpr int LINE_WORDS = 512;
 constexpr int KERNEL_MAX = 7;
 constexpr int MLP_CHANNELS = 4096;

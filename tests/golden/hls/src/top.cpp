@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The accelerator. For each frame it runs the Program from the first instruction to the last; the engines share the
-// pads and the weight ring, so they are called one after the other.
+// The accelerator. For each frame it runs the Program in its sequential order: each instruction names the queue of the
+// next one. The engines share the pads and the weight rings, so they are called one after the other.
 #include "top.hpp"
 
 #include "machine.hpp"
@@ -38,8 +38,11 @@ extern "C" void hwgen_top(const ap_uint<128>* program, const ap_uint<128>* weigh
 #pragma HLS ARRAY_PARTITION variable = pads complete dim = 2
 #pragma HLS BIND_STORAGE variable = pads type = ram_s2p impl = bram
 #pragma HLS RESET variable = pads off
+  static Word vectors[hwgen::VECTOR_WORDS];
+#pragma HLS BIND_STORAGE variable = vectors type = ram_s2p impl = bram
+#pragma HLS RESET variable = vectors off
   // A ring row is one 1024-bit word.
-  static hwgen::Chunk ring[hwgen::RING_ROWS][hwgen::ROW_CHUNKS];
+  static hwgen::Chunk ring[hwgen::WEIGHT_ROWS][hwgen::ROW_CHUNKS];
 #pragma HLS ARRAY_RESHAPE variable = ring complete dim = 2
 #pragma HLS BIND_STORAGE variable = ring type = ram_s2p impl = bram
 #pragma HLS RESET variable = ring off
@@ -62,13 +65,26 @@ extern "C" void hwgen_top(const ap_uint<128>* program, const ap_uint<128>* weigh
 frames_loop:
   for (unsigned frame = 0; frame < frames.to_uint(); ++frame) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 64
+    unsigned next[hwgen::QUEUES];  // record of each queue's next instruction
+#pragma HLS ARRAY_PARTITION variable = next complete
+    unsigned first = 1;
+  queues_loop:
+    for (int q = 0; q < hwgen::QUEUES; ++q) {
+#pragma HLS UNROLL
+      next[q] = first;
+      first += header.queue_counts[q].to_uint();
+    }
+    unsigned queue = header.first_queue.to_uint();
   instructions_loop:
     for (unsigned index = 0; index < header.instructions.to_uint(); ++index) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 1000
 #ifndef __SYNTHESIS__
       hwgen::report_progress(frame, frames.to_uint(), index, header.instructions.to_uint());
 #endif
-      hwgen::read_record(program, index + 1, record);
+      HWGEN_CHECK(queue < hwgen::QUEUES && next[queue] <= header.instructions.to_uint(),
+                  "the Program names a queue without a next instruction");
+      hwgen::read_record(program, next[queue], record);
+      ++next[queue];
       const hwgen::Instruction ins = hwgen::decode_instruction(record);
       switch (ins.opcode.to_int()) {
         case hwgen::OP_LOAD_WEIGHTS:
@@ -90,24 +106,25 @@ frames_loop:
           hwgen::run_attention(ins, pads, ring);
           break;
         case hwgen::OP_POOL:
-          hwgen::run_pool(ins, pads, ring);
+          hwgen::run_pool(ins, pads, vectors, ring);
           break;
         case hwgen::OP_LINEAR:
-          hwgen::run_linear(ins, pads, ring, tables);
+          hwgen::run_linear(ins, pads, vectors, ring, tables);
           break;
         case hwgen::OP_LAYER_NORM:
-          hwgen::run_layer_norm(ins, pads, ring, tables);
+          hwgen::run_layer_norm(ins, pads, vectors, ring, tables);
           break;
         case hwgen::OP_STORE:
-          hwgen::run_store(ins, pads, output, output_word);
+          hwgen::run_store(ins, pads, vectors, output, output_word);
           break;
         default:
           HWGEN_CHECK(false, "the Program holds an unknown opcode");
           break;
       }
+      queue = ins.next_queue.to_uint();
       const bool writes_tensor = ins.opcode != hwgen::OP_LOAD_WEIGHTS && ins.opcode != hwgen::OP_STORE;
       if (trace_enable != 0 && writes_tensor) {
-        hwgen::run_trace(ins, pads, trace, trace_word);
+        hwgen::run_trace(ins, pads, vectors, trace, trace_word);
       }
     }
     input_word += header.input_words.to_uint();
