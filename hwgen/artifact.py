@@ -23,8 +23,8 @@ from hwgen.errors import InternalError, UserError
 from hwgen.plan.program import Config, Program, program_from_bytes
 
 FORMAT = "hwgen build"
-FORMAT_VERSION = 1
-CONTENT = ("manifest.json", "report.json", "program.bin", "weights.bin", "model.onnx", "hls", "sim-cache")
+FORMAT_VERSION = 2
+CONTENT = ("manifest.json", "report.json", "program.bin", "weights.bin", "model.onnx", "hls", "rtl", "sim", "sim-cache")
 """What a build folder may hold; anything else in it is the user's and keeps hwgen from replacing the folder."""
 
 

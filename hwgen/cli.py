@@ -247,8 +247,9 @@ def sim(
     level: Annotated[
         str,
         typer.Option(
-            metavar="reference|csim|onnxruntime",
+            metavar="reference|csim|rtl|onnxruntime",
             help="reference: the NumPy machine executes the Program. csim: the emitted C++ does, compiled with g++. "
+            "rtl: the emitted SystemVerilog does, cycle by cycle, compiled with Verilator. "
             "onnxruntime: compare the integer reference with ONNX Runtime instead.",
         ),
     ] = "reference",
@@ -271,6 +272,19 @@ def sim(
             help="Flip one bit in what the machine loads (default: weights), to see that the comparison finds it.",
         ),
     ] = None,
+    memory_latency: Annotated[
+        int | None,
+        typer.Option(min=0, max=100_000, metavar="CYCLES", help="RTL: from a request to its first beat. Default 60."),
+    ] = None,
+    memory_bandwidth: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=4096, metavar="BYTES", help="RTL: bytes a cycle over all memory ports together. Default 64."
+        ),
+    ] = None,
+    waves: Annotated[
+        Path | None, typer.Option("--waves", metavar="FILE.vcd", help="RTL: write all signals here (large).")
+    ] = None,
     verbose: Verbose = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -280,8 +294,11 @@ def sim(
     Exit code 0 if all are equal, 1 if any differs, 2 for wrong input.
     """
     from hwgen import simulation
+    from hwgen.backends.rtl.simulate import Memory
     from hwgen.report import terminal
 
+    given = {"latency": memory_latency, "bandwidth": memory_bandwidth}
+    chosen = {name: value for name, value in given.items() if value is not None}
     with showing_progress(not quiet) as progress:
         report = simulation.simulate(
             directory,
@@ -291,11 +308,35 @@ def sim(
             input=input,
             output=output,
             inject_fault=inject_fault,
+            memory=Memory(**chosen) if chosen else None,
+            waves=waves,
             progress=progress,
         )
     emit(report, lambda: terminal.simulation(report, verbose=verbose), as_json=as_json, quiet=quiet)
     if report["exit_code"]:
         raise typer.Exit(report["exit_code"])
+
+
+@app.command()
+@guarded
+def count(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Build folder.", show_default=False)],
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Count what the SystemVerilog of a build needs, with Yosys, and put it into report.json.
+
+    LUT, FF, DSP48E2, BRAM36 and CARRY8, in total and for each module, beside the estimate and the board's limits. Takes
+    minutes. Exit code 0 also where the count is above a limit: the report says so.
+    """
+    from hwgen import counting
+    from hwgen.report import terminal
+
+    with showing_progress(not quiet) as progress:
+        progress("counting with Yosys", 0, 0)
+        report = counting.count(directory)
+    emit(report, lambda: terminal.counted(report, every_module=verbose), as_json=as_json, quiet=quiet)
 
 
 @app.command()

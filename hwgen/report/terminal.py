@@ -136,8 +136,57 @@ def simulation(report: dict[str, Any], *, verbose: bool = False) -> RenderableTy
         verdict = f"{report['level']}: exact: {report['compared']:,} tensors, {report['values']:,} values, {frames}"
     else:
         verdict = f"{report['level']}: {report['mismatches']:,} of {report['compared']:,} tensors differ, {frames}"
+    parts += [Text(f"machine error: {text}", style="red") for text in report.get("errors", ())]
     parts.append(Text(f"{verdict}, {report['wall_seconds']:.1f} s", style="green" if report["exact"] else "red"))
+    if "cycles" in report:
+        parts += ["", measured(report)]
     return Group(*parts)
+
+
+def measured(report: dict[str, Any]) -> RenderableType:
+    """Cycles of the RTL simulation."""
+    cycles, clock = report["cycles"], report["clock_mhz"]
+    latency = cycles["latency"]
+    rows = [("latency, one frame alone", f"{latency:,} cycles = {latency / clock / 1e3:.3f} ms")]
+    if cycles["interval"]:
+        rows.append(("interval", f"{cycles['interval']:,.0f} cycles = {report['frames_per_second']:,.1f} frames/s"))
+    else:
+        rows.append(("interval", "not measured: it takes at least 12 frames"))
+    rows.append(("memory traffic", f"{report['bytes_per_frame']:,} bytes a frame"))
+    stalls = cycles["stalls"]
+    for engine, busy in cycles["per_engine"].items():
+        if busy:
+            rows.append((engine, f"{busy:,.0f} cycles a frame busy, {stalls[engine]:,.0f} waiting for others"))
+    return table(f"Measured at {clock:g} MHz", ("", "value"), rows)
+
+
+def counted(report: dict[str, Any], *, every_module: bool = False) -> RenderableType:
+    """What Yosys counted, and the modules that need the most."""
+
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:,.0f}"
+
+    rows = []
+    for name, use in report["resources"].items():
+        verdict = "-" if use["fits"] is None else Text("yes", "green") if use["fits"] else Text("no", style="red")
+        share = f"{100 * use['used'] / use['available']:.1f} %" if use["available"] else "-"
+        figures = (number(use[key]) for key in ("used", "available"))
+        rest = (number(use[key]) for key in ("limit", "estimated"))
+        rows.append((UNITS.get(name, name), *figures, share, *rest, verdict))
+    columns = ("resource", "counted", "available", "share", "planning limit", "estimated", "fits")
+    modules = report["modules"] if every_module else report["modules"][:16]
+    cells = (
+        (m["module"], m["instances"], *(number(m["total"][key]) for key in ("lut", "ff", "dsp", "bram36")), m["levels"])
+        for m in modules
+    )
+    heads = ("module", "instances", "LUT each", "FF each", "DSP each", "BRAM36 each", "LUT levels")
+    return Group(
+        table(f"Counted: {report['tool']}", columns, rows, right=(1, 2, 3, 4, 5)),
+        "",
+        table("Modules, with what is inside", heads, cells, right=(1, 2, 3, 4, 5, 6)),
+        "",
+        Text(f"{report['seconds']:.0f} s; RTL {report['rtl_hash'][:16]}"),
+    )
 
 
 def onnxruntime(report: dict[str, Any], *, every_op: bool) -> RenderableType:

@@ -143,29 +143,37 @@ module dsp_mac2 #(
       end
     end
   end else begin : gen_behavioural
-    logic [48*DEPTH+47:0] cascade;  // sum behind stage i at 48 (i + 1)
-    assign cascade[47:0] = '0;
-
-    for (genvar i = 0; i < DEPTH; i++) begin : gen_stage
-      logic [26:0] shadow, active;
-      logic [7:0] b;
-      logic [34:0] product;
-      logic [47:0] p;
-      always_ff @(posedge clk) begin
-        if (advance && load[i]) shadow <= weight[i];
-        if (advance && swap[i]) active <= shadow;
-        if (advance) begin
-          b <= x[i];
-          product <= $unsigned($signed({{8{active[26]}}, active}) * $signed({{27{b[7]}}, b}));
-          p <= cascade[48*i+:48] + {{13{product[34]}}, product};
+    // One block for all stages, from the last register to the first, so that each reads what the one before it held. This
+    // simulates several times faster than a process for each register.
+    logic [26:0] shadow[DEPTH], active[DEPTH];
+    logic [7:0] b[DEPTH];
+    logic [34:0] product[DEPTH];
+    logic [47:0] p[DEPTH];
+    /* verilator lint_off BLKSEQ */
+    always @(posedge clk) begin
+      if (advance) begin
+        /* verilator unroll_disable */
+        for (int i = DEPTH - 1; i >= 0; i--) begin
+          p[i] = (i == 0 ? 48'b0 : p[i==0?0 : i-1]) + {{13{product[i][34]}}, product[i]};
         end
+        /* verilator unroll_disable */
+        for (int i = 0; i < DEPTH; i++) begin
+          product[i] = $unsigned($signed({{8{active[i][26]}}, active[i]}) * $signed({{27{b[i][7]}}, b[i]}));
+        end
+        /* verilator unroll_disable */
+        for (int i = 0; i < DEPTH; i++) b[i] = x[i];
+        if (swap != '0) begin
+          /* verilator unroll_disable */
+          for (int i = 0; i < DEPTH; i++) if (swap[i]) active[i] = shadow[i];
+        end
+        if (load != '0) begin
+          /* verilator unroll_disable */
+          for (int i = 0; i < DEPTH; i++) if (load[i]) shadow[i] = weight[i];
+        end
+        sum <= p[DEPTH-1][Field+18:0];
       end
-      assign cascade[48*(i+1)+:48] = p;
     end
-
-    assign sum = cascade[48*DEPTH+:Field+19];
-    logic unused;
-    assign unused = &{1'b0, cascade[48*DEPTH+47:48*DEPTH+Field+19]};
+    /* verilator lint_on BLKSEQ */
   end
 
   // The separation: an adder of one bit in the carry input; {.., borrow} + {.., borrow} makes it the carry of bit 0.

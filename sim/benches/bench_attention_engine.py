@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""attention_engine.sv against the Program reference: random heads, sizes and codes, both modes.
+
+Operands reach their bounds: all codes at an end of their range, zero points at both ends, sums K^T V, numerators and
+denominators as large as docs/program-format.md allows, normalizers that are 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.triggers import Timer
+from engine import Command, Engine
+from random_programs import case
+from stream import SEED, TRANSACTIONS
+
+from hwgen import ir
+from hwgen.plan import layout
+from hwgen.plan.program import LANES, Flag, Opcode, instruction
+
+BITS = 62
+"""Numerators and denominators stay below 2^62."""
+
+
+def codes(rng: np.random.Generator, shape: tuple[int, ...], zero: int) -> Any:
+    """Any codes, or the ends of their range, or few above the zero point (normalizers of 0)."""
+    style = rng.integers(6)
+    if style == 0:
+        return np.full(shape, rng.choice([-128, 127]), np.int8)
+    if style == 1:
+        return rng.choice(np.array([-128, 127], np.int8), shape)
+    found = rng.integers(-128, 128, shape, np.int8)
+    if style == 2:
+        found = np.where(rng.random(shape) < 0.97, np.minimum(found, zero), found).astype(np.int8)
+    return found
+
+
+def exact(rng: np.random.Generator, zero: int, dim: int, pixels: int) -> ir.Divide:
+    """A division of exact sums that keeps the bounds."""
+    relu, value = 127 - zero, max(127 - zero, 128 + zero)
+    numerator = max(1, dim * relu * relu * pixels * value)
+    normalizer = max(1, dim * relu * relu * pixels)
+    most = BITS - numerator.bit_length()
+    shift = int(rng.choice([0, most, rng.integers(most + 1), rng.integers(min(most, 20) + 1)]))
+    limit = min((1 << 31) - 1, ((1 << BITS) - 1) // normalizer)
+    near = int((1 << shift) * float(rng.choice([0.05, 1.0, 1.0 + rng.random(), 40.0])))
+    multiplier = int(np.clip(int(rng.choice([near, near, near, limit, rng.integers(1, limit + 1)])), 1, limit))
+    room = (1 << BITS) - 1 - normalizer * multiplier
+    epsilon = min(room, int(rng.choice([0, 0, 1, multiplier, rng.integers(1 << 40), room])))
+    return ir.Divide(multiplier, shift, epsilon, int(rng.integers(-128, 128)))
+
+
+def edges(rng: np.random.Generator, dim: int, pixels: int) -> tuple[ir.Divide, ir.QuantizedAttention]:
+    """Tables and factors for which codes spread, and some for which they do not."""
+
+    def table() -> Any:
+        found = rng.integers(-128, 128, 256, np.int8)
+        return np.full(256, rng.choice([-128, 127]), np.int8) if rng.random() < 0.1 else found
+
+    def requant(size: int) -> tuple[int, int, int]:
+        multiplier = int(rng.choice([1 << 16, rng.integers(1 << 16, 1 << 17), (1 << 17) - 1]))
+        shift = 16 + size.bit_length() - 8 + int(rng.integers(-3, 5))
+        return multiplier, int(np.clip(shift, 0, 47)), int(rng.integers(-128, 128))
+
+    zeros = [int(z) for z in rng.choice([-128, 127, *rng.integers(-128, 128, 4)], 4)]
+    d_table = table()
+    if rng.random() < 0.5:
+        d_table = np.where(rng.random(256) < 0.3, zeros[3], d_table).astype(np.int8)
+    spec = ir.QuantizedAttention(
+        table(), table(), table(), d_table, zeros[0], zeros[1], zeros[2], int(rng.integers(-128, 128)),
+        requant(pixels * 100 * int(rng.integers(1, 100))), requant(dim * 100 * int(rng.integers(1, 100))), zeros[3],
+    )  # fmt: skip
+    shift = int(rng.choice([0, 53, rng.integers(54), 16 + rng.integers(10)]))
+    near = int((1 << shift) * float(rng.choice([0.01, 1.0, rng.random()])))
+    return ir.Divide(int(np.clip(near, 1, (1 << 31) - 1)), shift, 0, int(rng.integers(-128, 128))), spec
+
+
+def command(bench: Engine, rng: np.random.Generator, row: int) -> tuple[Command, int]:
+    """A command whose blob is at ring row ``row``, its operands in the memories; the row behind the blob."""
+    config, slot = bench.config, int(rng.integers(bench.config.slots))
+    dim = int(rng.choice([LANES, config.head_dim]))
+    groups, heads = dim // LANES, int(rng.integers(1, 5 if dim == LANES else 3))
+    height, width = int(rng.integers(1, 13)), int(rng.integers(1, 18))
+    if rng.random() < 0.3:
+        height, width = 1, int(rng.integers(1, 5))
+    pixels = height * width
+    plane = -(-pixels // LANES)
+    while 3 * groups * heads * plane > config.pad_depth:
+        heads -= 1
+    x_plane = plane + int(rng.integers(3)) * (3 * groups * heads * (plane + 2) <= config.pad_depth)
+    y_plane = plane + int(rng.integers(3))
+    y_group0 = int(rng.integers(3))
+    x_pad, y_pad = (int(p) for p in rng.permutation(config.pads)[:2])
+    x_base = int(rng.integers(config.pad_depth - 3 * groups * heads * x_plane + 1))
+    y_base = int(rng.integers(config.pad_depth - (y_group0 + groups * heads) * y_plane + 1))
+    zero = int(rng.choice([-128, 0, 127, *rng.integers(-128, 128, 2)]))
+    quantized = bool(rng.random() < 0.4)
+    divide, spec = edges(rng, dim, pixels) if quantized else (exact(rng, zero, dim, pixels), None)
+    q, k, v = (int(o) * dim for o in rng.permutation(3))
+    blob = layout.attention_rows(ir.Attention("op", ("x",), "y", dim, q, k, v, divide, spec), zero)
+    bench.ring[row : row + len(blob)] = blob
+    pad = bench.machines[slot].pads[x_pad]
+    for group in range(3 * groups * heads):
+        base = x_base + group * x_plane
+        pad[base : base + plane] = codes(rng, (plane, LANES, LANES), zero)
+    record = instruction(
+        Opcode.ATTENTION, flags=int(Flag.QUANTIZED) if quantized else 0, w_row=row, x_pad=x_pad, x_base=x_base,
+        x_plane=x_plane, x_width=width, x_ring=height, x_groups=3 * groups * heads, x_cols=width, x_height=height,
+        y_pad=y_pad, y_base=y_base, y_plane=y_plane, y_width=width, y_ring=height, y_rows=height, y_cols=width,
+        y_height=height, y_group0=y_group0, y_groups=groups * heads,
+    )  # fmt: skip
+    return Command(record, slot), row + len(blob)
+
+
+def cycles(given: Command, dim: int) -> int:
+    """What the header of attention_engine.sv promises where the ring does not stall."""
+    i = given.record
+    units, groups = int(i["y_groups"]), dim // LANES
+    pixels = int(i["y_rows"]) * int(i["y_cols"])
+    quantized = bool(int(i["flags"]) & Flag.QUANTIZED)
+    prepare = (192 if quantized else 64) * groups + (65 if quantized else 50)
+    first = groups * (pixels + pixels % 2 + 15)
+    tables = 8 * (32 + 12) if quantized else 0
+    return units * first + 2 * prepare + tables + 130 + (units - 1) * max(4 * groups * pixels, prepare) + 4 * groups * pixels
+
+
+@cocotb.test()
+async def equals_reference(dut: Any) -> None:
+    rng = np.random.default_rng(SEED)
+    bench = Engine(dut, rng)
+    dut.reset.value = 1  # before the first edge of the clock: registers are random
+    await Timer(1, "ns")
+    await bench.start()
+    for n in range(TRANSACTIONS):
+        bench.stall = float(rng.choice([0.0, 0.3, 0.8]))
+        bench.idle = float(rng.choice([0.0, 0.5, 0.95]))
+        if n % 4 == 0:
+            await bench.run_case(case(Opcode.ATTENTION, int(rng.integers(1 << 30)), bench.config), [Opcode.ATTENTION])
+            continue
+        commands, row = [], int(rng.integers(8))
+        for _ in range(int(rng.integers(1, 4))):
+            given, row = command(bench, rng, row + int(rng.integers(3)))
+            commands.append(given)
+        await bench.run(commands)

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// One row of the attention engine's 16 x 17 multipliers: 17 cells (attention_cell) that share an operand x.
+//
+//   x, address --> cell 0 --> reg --> cells 1 to 4 --> reg --> cells 5 to 8 --> reg --> ... --> cells 13 to 16
+//
+// Groups of columns, 0: column 0; g: columns 4 g - 3 to 4 g. Group g does everything g cycles after group 0, so that no
+// operand drives more than four cells.
+// Time of group 0: address in cycle 0, x in 1, `first` in 1, p in 2, sum in 3. `first`: the sum starts at 0. Otherwise it
+// goes on from the own sum, and from `drain` until the next `first` from the sum above; `drain` comes in cycle 1, too.
+// Initiation interval 1; no stall, no reset: `first` ends what was there before.
+//
+// ACC_BITS  of a sum
+`default_nettype none
+
+module attention_row #(
+    parameter int ACC_BITS = 29
+) (
+    input  wire logic                      clk,
+    input  wire logic [4:0]                address,
+    input  wire logic                      first,
+    input  wire logic                      drain,
+    input  wire logic [8:0]                x,           // signed, |x| <= 255
+    input  wire logic [4:0]                data_write,  // write port of the operand memories, by group
+    input  wire logic [4:0][4:0]           data_address,
+    input  wire logic [16:0][7:0]          data,        // signed
+    input  wire logic [16:0][ACC_BITS-1:0] above,
+    output var  logic [16:0][ACC_BITS-1:0] sum          // signed; group g is g cycles late
+);
+
+  /*verilator no_inline_module*/  // simulation: compiled once, not sixteen times
+
+  // By group.
+  logic [4:0][4:0] address_q;
+  logic [4:0][8:0] x_q;
+  logic [4:0] clear, chain;
+  assign address_q[0] = address;
+  assign x_q[0] = x;
+  always_ff @(posedge clk) begin
+    clear[0] <= first;
+    chain[0] <= !first && (drain || chain[0]);
+  end
+  for (genvar g = 1; g < 5; g++) begin : gen_group
+    always_ff @(posedge clk) begin
+      address_q[g] <= address_q[g-1];
+      x_q[g] <= x_q[g-1];
+      clear[g] <= clear[g-1];
+      chain[g] <= chain[g-1];
+    end
+  end
+
+  for (genvar e = 0; e < 17; e++) begin : gen_cell
+    localparam int G = (e + 3) / 4;
+    attention_cell #(
+        .ACC_BITS(ACC_BITS)
+    ) u_cell (
+        .clk,
+        .address(address_q[G]),
+        .clear(clear[G]),
+        .chain(chain[G]),
+        .x(x_q[G]),
+        .data_write(data_write[G]),
+        .data_address(data_address[G]),
+        .data(data[e]),
+        .above(above[e]),
+        .sum(sum[e])
+    );
+  end
+
+endmodule
+
+`default_nettype wire

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Engines and memories of templates/rtl: equal to the Program reference in simulation, free of lint.
+
+Every bench is also run on modules with a fault put into their text, and must fail there.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from test_rtl_leaf import RTL, SIM, broken, harness, needs, objects, simulation
+
+__all__ = ["objects"]  # a fixture
+
+MODULES = sorted(path.stem for path in RTL.glob("*.sv") if "config_pkg::" in path.read_text(encoding="utf-8"))
+"""Modules that take sizes and types from config_pkg.sv."""
+
+FAST = ("pads",)
+"""Run by `make test`; the others by `make test-all`."""
+
+FAULTS: list[tuple[str, str, str, str]] = [
+    # bench, file, what stands there, what the fault puts there
+    ("pads", "pad_slot", "window_1.pixel[3:0]} > 5'(b);", "window_1.pixel[3:0]} >= 5'(b);"),
+    ("pads", "pad_slot", "b < RESIDUAL_WORDS - 1 && residual_step_2[b]", "1'b0 && residual_step_2[b]"),
+    ("pads", "pad_slot", "from < write_1.count", "from <= write_1.count"),
+    ("pads", "pad_slot", "4'(b) - write_1.pixel[3:0]", "4'(b) - write_1.pixel[3:0] + 4'd1"),
+    ("pads", "pad_slot", "b < WRITE_WORDS - 1) begin", "b < WRITE_WORDS - 2) begin"),
+    ("pads", "pad_slot", "rotate_fine_6 <= window_later_5.pixel", "rotate_fine_6 <= window_later_4.pixel"),
+    ("pads", "pad_slot", "5'(k) < window_1.high", "5'(k) <= window_1.high"),
+    ("pads", "pad_slot", "row >= RowBits'(PAD_DEPTH)", "row > RowBits'(PAD_DEPTH)"),
+    ("pads", "pad_slot", "window_uses_high_2 && outside", "outside"),
+    ("pads", "pad_slot", "write_step_2[b] ? write_high_outside : write_low_outside)", "write_step_2[b] ? 1'b0 : 1'b0)"),
+    ("pads", "pad_slot", "residual_pixel_4 + {2'b0, ahead}", "residual_pixel_4"),
+    ("pads", "pads", "mask_7 <= fill_mask[index_6]", "mask_7 <= fill_mask[0]"),
+    ("pads", "pads", "request.valid && 32'(window_slot[i]) == s", "32'(window_slot[i]) == s"),
+    ("pads_groups", "pad_slot", "AddressBits'(p / GROUPS * PAD_DEPTH)", "AddressBits'(p / GROUPS * (PAD_DEPTH - 1))"),
+    ("weight_ring", "weight_ring", "(&streak && |others)", "1'b0"),
+    ("weight_ring", "weight_ring", "behind <= ~above | chosen", "behind <= '0"),
+    ("weight_ring", "weight_ring", "answered <= reset ? '0 : read;", "answered <= reset ? '0 : latched;"),
+    ("weight_ring", "weight_ring", ".write_enable(valid && !outside(row))", ".write_enable(valid)"),
+    ("weight_ring_head", "weight_ring", "write_row[j] - 16'(FIRST_ROW)", "write_row[j]"),
+    ("vector_memory", "vector_memory", "AddressBits'(s * VECTOR_WORDS)", "AddressBits'(s * 32)"),
+    ("vector_memory", "vector_memory", ".write_enable(valid && exists)", ".write_enable(valid)"),
+    ("eltwise_engine", "tile_walker", "wrap ? '0 : (prepare ? pixel", "1'b0 ? '0 : (prepare ? pixel"),
+    ("eltwise_engine", "tile_walker", "base <= base + plane;", "base <= base + 16'd1;"),
+    ("eltwise_engine", "eltwise_engine", "row_end ? columns_left[3:0]", "1'b0 ? columns_left[3:0]"),
+    ("eltwise_engine", "eltwise_engine", " && valids == '0)", ")"),  # the table changes under the codes of before
+    ("eltwise_engine", "eltwise_engine", "ins.add_shift[5:0] : '0", "ins.add_shift[5:0] : 6'd1"),
+    ("eltwise_engine", "eltwise_engine", "ins.t_row + {15'b0, table_row}", "ins.t_row"),
+    ("eltwise_engine", "eltwise_engine", ".CYCLES(READ_LATENCY + AddLatency)", ".CYCLES(READ_LATENCY)"),
+]
+FAST_FAULTS = {"from <= write_1.count"}
+
+
+@simulation
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in FAST else pytest.mark.slow) for n in harness.ENGINES]
+)
+def test_equals_reference(name: str, tmp_path: Path, objects: Path) -> None:
+    tests, failed = harness.run(name, tmp_path, objects=objects)
+    assert tests >= 1 and failed == 0, (tmp_path / "test.log").read_text(encoding="utf-8")[-3000:]
+
+
+@simulation
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(f, id=f"{f[0]}-{index}", marks=() if f[3] in FAST_FAULTS else pytest.mark.slow)
+        for index, f in enumerate(FAULTS)
+    ],
+)
+def test_fails_on_a_fault(fault: tuple[str, str, str, str], tmp_path: Path, objects: Path) -> None:
+    name, file, old, new = fault
+    rtl = broken(tmp_path / "rtl", file, old, new)
+    try:
+        tests, failed = harness.run(name, tmp_path / "build", rtl=rtl, objects=objects)
+    except RuntimeError as error:  # an assertion of the design stops the simulation
+        assert "ended without a result" in str(error)
+        return
+    assert tests >= 1 and failed >= 1, f"the bench {name} does not see {old!r} -> {new!r} in {file}.sv"
+
+
+def lint(module: str, package: Path) -> str:
+    """What Verilator has to say about ``module``; empty if nothing."""
+    command = ["verilator", "--lint-only", "--quiet", "-Wall", "-y", str(RTL), str(package), str(RTL / f"{module}.sv")]
+    with harness.environment(harness.verilator_environment()):
+        run = subprocess.run([*command, "--top-module", module], capture_output=True, text=True, check=False)
+    lines = (run.stdout + run.stderr).splitlines()
+    return "\n".join(line for line in lines if not line.startswith("- ")) + ("" if run.returncode == 0 else " failed")
+
+
+@needs("verilator")
+@pytest.mark.parametrize("module", MODULES)
+def test_verilator_lint(module: str, tmp_path: Path) -> None:
+    assert lint(module, harness.render_package({}, tmp_path)) == ""
+
+
+@needs("pyslang")
+def test_slang_has_nothing_to_say(tmp_path: Path) -> None:
+    import pyslang
+    from pyslang.ast import Compilation
+    from pyslang.syntax import SyntaxTree
+
+    compilation = Compilation()
+    for source in [harness.render_package({}, tmp_path), *sorted(RTL.glob("*.sv")), SIM / "bench_memory.sv"]:
+        compilation.addSyntaxTree(SyntaxTree.fromFile(str(source)))
+    engine = pyslang.DiagnosticEngine(compilation.sourceManager)
+    assert [engine.formatMessage(d) for d in compilation.getAllDiagnostics()] == []
