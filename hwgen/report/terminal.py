@@ -179,7 +179,7 @@ def counted(report: dict[str, Any], *, every_module: bool = False) -> Renderable
         (m["module"], m["instances"], *(number(m["total"][key]) for key in ("lut", "ff", "dsp", "bram36")), m["levels"])
         for m in modules
     )
-    heads = ("module", "instances", "LUT each", "FF each", "DSP each", "BRAM36 each", "LUT levels")
+    heads = ("module", "instances", "LUT", "FF", "DSP", "BRAM36", "LUT levels")
     return Group(
         table(f"Counted: {report['tool']}", columns, rows, right=(1, 2, 3, 4, 5)),
         "",

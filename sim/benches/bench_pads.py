@@ -234,6 +234,7 @@ async def raises_errors(dut: Any) -> None:
         ("write", {"base": depth, "count": 1}, True),
         ("write", {"base": depth - 1, "pixel": 15, "count": 2}, True),
         ("write", {"base": depth - 1, "pixel": 16 - 4, "count": 4}, False),
+        ("write", {"pad": 0, "base": depth, "count": 4}, True),  # where a group has its next pad
         ("write", {"base": depth + 32768, "count": 4}, True),
         ("write", {"pad": pads, "count": 4}, True),
         ("write", {"pixel": depth * 16, "count": 4}, True),

@@ -38,7 +38,8 @@ async def serves_readers(dut: Any) -> None:
     await FallingEdge(dut.clk)
 
     def row_outside() -> int:
-        return int(rng.choice([first + rows, 65535] + ([first - 1, 0] if first else [])))
+        wrapped = first + (1 << (rows - 1).bit_length()) + int(rng.integers(rows))  # same address bits as a row inside
+        return int(rng.choice([first + rows, wrapped, 65535] + ([first - 1, 0] if first else [])))
 
     waiting: list[int | None] = [None] * readers  # row that each reader asks for
     expected: list[tuple[int, int, bytes | None]] = []  # cycle, reader, data

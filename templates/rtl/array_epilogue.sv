@@ -114,10 +114,10 @@ module array_epilogue
     logic [7:0] zero;
   } add_t;
 
-  (* ram_style = "distributed" *) command_t commands[Commands];
-  (* ram_style = "distributed" *) add_t adds[Commands];
   command_t in, c;
   add_t add_in, add;
+  (* ram_style = "distributed" *) logic [$bits(in)-1:0] commands[Commands];
+  (* ram_style = "distributed" *) logic [$bits(add_in)-1:0] adds[Commands];
   logic [CommandBits-1:0] tail, head, add_head;
   logic [CommandBits:0] begun;
   logic waiting;  // head != tail
@@ -190,7 +190,8 @@ module array_epilogue
   logic [G:0] left;  // pixel groups
   logic [LogBlocks-1:0] block;
   logic [1:0] sub;
-  logic [15:0] x, x_left, columns_left, y_slot, r_slot;
+  logic [15:0] x, x_left, columns_left;
+  logic [15:0] y_rows, r_rows;  // to the end of the ring
   logic [17:0] y_row, r_row;  // first pixel
   logic [15:0] y_word, r_word, y_tile, r_tile;  // word row of the channel group, of the first one of the tile
   logic [15:0] groups_left;
@@ -201,27 +202,20 @@ module array_epilogue
   logic t_open, t_fetched, load_valid, load_ready, t_move, t_last;
   row_t t_row, load_data;
 
-  logic [4:0] pixels;
-  logic [3:0] chunk, part;
-  logic [4:0] block_next;
+  logic [4:0] pixels, tile_groups;  // of a pixel group; channel groups of a tile
+  logic [3:0] pixels_less, chunk, part;
+  logic [3:0] block_next;
+  logic [1:0] sub_last;
   logic part_end, group_end, run_end, tile_end;
+  logic was_add;
   logic [4:0] early;  // pixel groups
-  assign pixels = 5'd1 << c.mode;
-  assign chunk = c.add ? 4'(RESIDUAL_WORDS) : pixels < 5'(EW) ? pixels[3:0] : 4'(EW);
-  assign block_next = 5'(block) + {1'b0, chunk};
-  assign part = 4'(block) & 4'(pixels - 5'd1);
-  assign part_end = (block_next & (pixels - 5'd1)) == '0;
-  assign group_end = part_end && (block_next == 5'(BLOCKS) || groups_left == {14'b0, sub} + 16'd1);
+  assign block_next = 4'(block) + chunk;
+  assign part = 4'(block) & pixels_less;
+  assign part_end = (block_next & pixels_less) == '0;
+  assign group_end = part_end && sub == sub_last;
   assign run_end = group_end && left == (G + 1)'(1);
   assign tile_end = run_end && tile_last;
   assign run_take = state == RUN && !active && complete != '0;
-
-  // Most chunks of a pixel group: BLOCKS / chunk.
-  always_comb begin
-    early = 5'(Early >> (LogBlocks - LogEW));
-    if (c.add) early = 5'(Early >> (LogBlocks - LogR));
-    else if (EW > 4 && c.mode == 3'd2) early = 5'(Early >> (LogBlocks - 2));
-  end
 
   always_ff @(posedge clk) begin
     half_free <= 1'b0;
@@ -236,13 +230,29 @@ module array_epilogue
     if (table_valid && table_ready) t_asked <= t_asked + 6'd1;
     if (load_ready && load_valid) t_loading <= t_loading + 5'd1;
 
+    // Settled two cycles after a change, when the next run begins.
+    sub_last <= groups_left > {11'b0, tile_groups} ? 2'(tile_groups - 5'd1) : 2'(groups_left[1:0] - 2'd1);
+
     case (state)
       IDLE: begin
+        pixels <= 5'd1 << c.mode;
+        pixels_less <= 4'((5'd1 << c.mode) - 5'd1);
+        tile_groups <= 5'(BLOCKS) >> c.mode;
+        // Chunks of a pixel group: BLOCKS / chunk, where all channel groups of the tile exist.
+        chunk <= 4'(EW);
+        early <= 5'(Early >> (LogBlocks - LogEW));
+        if (c.add) begin
+          chunk <= 4'(RESIDUAL_WORDS);
+          early <= 5'(Early >> (LogBlocks - LogR));
+        end else if (EW > 4 && c.mode == 3'd2) begin
+          chunk <= 4'd4;
+          early <= 5'(Early >> (LogBlocks - 2));
+        end
         x <= '0;
         x_left <= c.cols;
         columns_left <= c.columns;
-        y_slot <= c.y_slot;
-        r_slot <= c.r_slot;
+        y_rows <= c.y_ring - c.y_slot;
+        r_rows <= c.r_ring - c.r_slot;
         y_row <= c.y_pixel;
         r_row <= c.r_pixel;
         y_word <= c.y_base;
@@ -290,10 +300,10 @@ module array_epilogue
           x <= '0;
           x_left <= c.cols;
           // A wrapped slot starts at pixel 0.
-          y_slot <= y_slot + 16'd1 == c.y_ring ? '0 : y_slot + 16'd1;
-          r_slot <= r_slot + 16'd1 == c.r_ring ? '0 : r_slot + 16'd1;
-          y_row <= y_slot + 16'd1 == c.y_ring ? '0 : y_row + {2'b0, c.y_width};
-          r_row <= r_slot + 16'd1 == c.r_ring ? '0 : r_row + {2'b0, c.y_width};
+          y_rows <= y_rows == 16'd1 ? c.y_ring : y_rows - 16'd1;
+          r_rows <= r_rows == 16'd1 ? c.r_ring : r_rows - 16'd1;
+          y_row <= y_rows == 16'd1 ? '0 : y_row + {2'b0, c.y_width};
+          r_row <= r_rows == 16'd1 ? '0 : r_row + {2'b0, c.y_width};
         end
       end else if (part_end) begin
         sub <= sub + 2'd1;
@@ -306,12 +316,12 @@ module array_epilogue
       end
       if (tile_end) begin
         tile_buffer <= tile_buffer + 3'd1;
-        groups_left <= groups_left - (16'(BLOCKS) >> c.mode);
+        groups_left <= groups_left - {11'b0, tile_groups};
         columns_left <= c.columns;
         x <= '0;
         x_left <= c.cols;
-        y_slot <= c.y_slot;
-        r_slot <= c.r_slot;
+        y_rows <= c.y_ring - c.y_slot;
+        r_rows <= c.r_ring - c.r_slot;
         y_row <= c.y_pixel;
         r_row <= c.r_pixel;
         y_word <= y_word + c.y_plane;
@@ -348,7 +358,6 @@ module array_epilogue
     end
   end
 
-  logic was_add;
   always_ff @(posedge clk) if (active) was_add <= c.add;
 
   assign table_valid = state == TABLE && t_asked != (c.wide ? 6'd32 : 6'd2) && !t_open && !t_fetched;

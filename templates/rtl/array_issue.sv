@@ -188,11 +188,11 @@ module array_issue
   assign stall_epilogue = active && at_start && !half_ok;
   assign run_valid = step_start && run_start;
   assign run_count = r_count;
+  logic l_run_now, l_tile_now;
   assign run_tile_last = l_run_now;
   assign run_command_last = l_run_now && l_tile_now;
 
   // The first step of a command may start before the flags have settled.
-  logic l_run_now, l_tile_now;
   assign l_run_now  = r_left <= 18'(ACC_GROUPS);
   assign l_tile_now = t_groups <= {11'b0, c_tile};
 

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// One of the attention engine's multipliers, with its operand memory and sum.
+// One of the attention engine's multipliers, with its sum.
 //
-//   data --> memory, 32 x 8 --> w --+
-//   x ----------------------------> booth_multiply --> p --> + --> sum
-//                                                            ^
-//                               0, own sum, the sum above ---+
+//   x, w --> booth_multiply --> p --> + --> sum
+//                                     ^
+//        0, own sum, the sum above ---+
 //
-// Cycle 0: address; 1: x; 2: clear (the sum starts at 0), chain (the sum above goes in, else the own one); 3: sum.
+// Cycle 0: x, w; 1: clear (the sum starts at 0), chain (the sum above goes in, else the own one); 2: sum.
 // Initiation interval 1; no stall, no reset.
 //
 // ACC_BITS  of the sum
@@ -16,15 +15,12 @@ module attention_cell #(
     parameter int ACC_BITS = 29
 ) (
     input  wire logic                clk,
-    input  wire logic [4:0]          address,
     input  wire logic                clear,
     input  wire logic                chain,
-    input  wire logic [8:0]          x,             // signed, |x| <= 255
-    input  wire logic                data_write,
-    input  wire logic [4:0]          data_address,
-    input  wire logic [7:0]          data,          // signed
+    input  wire logic [8:0]          x,      // signed, |x| <= 255
+    input  wire logic [7:0]          w,      // signed
     input  wire logic [ACC_BITS-1:0] above,
-    output var  logic [ACC_BITS-1:0] sum            // signed
+    output var  logic [ACC_BITS-1:0] sum     // signed
 );
 
   /*verilator no_inline_module*/  // simulation: compiled once, not 272 times
@@ -33,8 +29,6 @@ module attention_cell #(
     $error("attention_cell: a column of 16 products needs 20 bits");
   end
 
-  (* ram_style = "distributed" *) logic [7:0] memory[32];
-  logic [7:0] w;
   logic [16:0] product;  // 16 bits are enough for |x| <= 255
   logic [15:0] p;
   logic [ACC_BITS-1:0] other;
@@ -53,8 +47,6 @@ module attention_cell #(
   assign next  = {{(ACC_BITS - 16) {p[15]}}, p, 1'b0} - {~other, 1'b1};
 
   always_ff @(posedge clk) begin
-    if (data_write) memory[data_address] <= data;
-    w <= memory[address];
     p <= product[15:0];
     sum <= next[ACC_BITS:1];
   end

@@ -14,9 +14,9 @@
 // unit 0, 1 of unit 2, 2 of unit 1, ..., so that the digits of a unit are prepared while the one before is in its second
 // phase. The operand memories hold the digits of two units, and a ring of 16 pixels of V in the first phase.
 //
-// Cycles for U units of P pixels: U (D (P + P mod 2) + 15 D + 4 D P) and, for a command, about 160 + 64 D (quantized
-// 500 + 192 D: tables and the preparation of unit 0). More where 4 D P is less than the preparation takes, 64 D + 50
-// (quantized 192 D + 60).
+// Cycles for U units of P pixels, where the ring does not stall:
+//   115 + 64 D + U D (P + P mod 2 + 15) + (U - 1) max(4 D P, 64 D + 35) + 4 D P
+// quantized 440 + 192 D (tables; preparation of unit 0) instead of 115 + 64 D, and 192 D + 35 instead of 64 D + 35.
 // 12 DSPs: 5 attention_prepare, 6 attention_quotient, 1 for products of sizes.
 //
 // GROUPS  channel groups of the largest head: 1 or 2

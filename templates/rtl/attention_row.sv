@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // One row of the attention engine's 16 x 17 multipliers: 17 cells (attention_cell) that share an operand x.
 //
-//   x, address --> cell 0 --> reg --> cells 1 to 4 --> reg --> cells 5 to 8 --> reg --> ... --> cells 13 to 16
+//   address --> operand memory --> w       address --> operand memory, 32 x 32 --> w
+//      |                           |          ^                                    |
+//      +---------------------------|--> reg --+--------------------------------> reg --> ...
+//                                  v                                               v
+//   x --------------------------> cell 0 ------------------------------> reg --> cells 1 to 4 --> reg --> cells 5 to 8 ...
 //
 // Groups of columns, 0: column 0; g: columns 4 g - 3 to 4 g. Group g does everything g cycles after group 0, so that no
 // operand drives more than four cells.
@@ -48,19 +52,33 @@ module attention_row #(
     end
   end
 
+  // One memory for the cells of a group: four bytes fill the RAM's primitives better than one.
+  logic [16:0][7:0] w;
+  for (genvar g = 0; g < 5; g++) begin : gen_memory
+    localparam int Low = g == 0 ? 0 : 4 * g - 3;
+    localparam int Bits = 8 * (4 * g - Low + 1);
+    (* ram_style = "distributed" *) logic [Bits-1:0] memory[32];
+    logic [Bits-1:0] word, word_q;
+    for (genvar e = Low; e <= 4 * g; e++) begin : gen_byte
+      assign word[8*(e-Low)+:8] = data[e];
+      assign w[e] = word_q[8*(e-Low)+:8];
+    end
+    always_ff @(posedge clk) begin
+      if (data_write[g]) memory[data_address[g]] <= word;
+      word_q <= memory[address_q[g]];
+    end
+  end
+
   for (genvar e = 0; e < 17; e++) begin : gen_cell
     localparam int G = (e + 3) / 4;
     attention_cell #(
         .ACC_BITS(ACC_BITS)
     ) u_cell (
         .clk,
-        .address(address_q[G]),
         .clear(clear[G]),
         .chain(chain[G]),
         .x(x_q[G]),
-        .data_write(data_write[G]),
-        .data_address(data_address[G]),
-        .data(data[e]),
+        .w(w[e]),
         .above(above[e]),
         .sum(sum[e])
     );

@@ -5,7 +5,7 @@
 //         --> output address ----------------> reg --> write
 //
 // One pass a cycle, as soon as the chunk of the lowest row is in depthwise_window and the group's weights are there. No
-// cycle is lost between passes, chunks, rows, segments and groups, except one for a segment whose rows take one cycle.
+// cycle is lost between passes, chunks, rows, segments and groups; but a row takes two cycles at least.
 // Chunk c of the i-th row that a segment reads is number i * chunks + c since the segment's base; taps point at these numbers,
 // modulo 30, and rows outside the input at the zero points. Counts for comparison are modulo 256.
 `default_nettype none
@@ -66,18 +66,11 @@ module depthwise_issue
     output var  logic                       enable         // table
 );
 
-  localparam logic [5:0] Room = 6'd30;
-
-  function automatic logic [4:0] increment(input logic [4:0] a);
-    increment = a == 5'd29 ? 5'd0 : a + 5'd1;
-  endfunction
-
+  // a and b modulo 30
   function automatic logic [4:0] add(input logic [4:0] a, input logic [4:0] b);
-    logic [5:0] sum, less;
-    sum  = {1'b0, a} + {1'b0, b};
-    less = sum - Room;
-    if (sum >= Room) sum = less;
-    add = sum[4:0];
+    logic [5:0] sum;
+    sum = {1'b0, a} + {1'b0, b};
+    add = sum[4:0] + {3'b0, sum >= 6'd30, 1'b0};
   endfunction
 
   function automatic logic [7:0] multiply(input logic [2:0] rows, input logic [3:0] size);
@@ -99,53 +92,55 @@ module depthwise_issue
   logic [17:0] c_below, c_pixel;
   logic active, load, take;  // load: the cycle after take
 
-  // Loops.
+  // Loops. What a pass ends is known before it may go on: `ends_` look ahead, `step` enables.
+  logic running;  // active without load
   logic [15:0] groups_left, segments_left, rows_left, group_base;
   logic [3:0] chunks, chunks_left;
-  logic first_of_group, aged, last_next;
-  logic fire, pass_last, chunk_last, row_last, segment_last, group_last;
-  logic chunk_end, row_end, segment_end, segment_load;
+  logic first_of_group, aged;  // aged: a cycle of this row is over
+  logic chunk_last, row_last, segment_last, segment_before_last, group_last, c_single, c_two;
+  logic pass_last, ends_row, ends_segment, ends_group, loads_segment, last_next;
+  logic fire, step;
 
   // Chunks.
   logic [4:0][4:0] tap;  // of each tap row, modulo 30
   logic [4:0] start;  // tap[1] at the start of the row
   logic [7:0] at_a, at_b, start_b;  // counts: tap row 0; with pairs tap row 1; at the start of the row
+  logic [7:0] wanted;  // the lowest tap row that is not below the input
+  logic [7:0] row_step;  // from `at_a` at the end of this row to `wanted` in the next
   logic [7:0] base_a, base_b;  // of the segment
   logic [4:0] end_a, end_b;  // base of the next one, modulo 30
   logic [7:0] end_count_a, end_count_b;
   logic [2:0] need_now, need_next, top_now, top_next, top_third;
   logic [4:0] outside_now, outside_next, outside_third;
   logic [17:0] below_third;
+  logic [1:0][7:0] c_wanted;  // [last]: from the base
 
   assign command_ready = !active;
   assign take = command_valid && command_ready;
 
-  // Is the chunk of the lowest row there? Its distance from tap row 0.
-  logic [7:0] distance, ahead_a, ahead_b;
+  // Distance of a row's lowest tap row from the first.
+  function automatic logic [7:0] distance(input logic pairs, input logic [2:0] tap_rows, input logic [3:0] size);
+    distance = pairs ? {8{tap_rows >= 3'd3}} & {4'b0, size} : multiply(tap_rows - 3'd1, size);
+  endfunction
+
+  // Are the lowest chunks there?
+  logic [7:0] ahead_a, ahead_b;
   logic data_ready;
-  always_comb begin
-    if (c_paired) distance = need_now >= 3'd3 ? {4'b0, chunks} : '0;
-    else distance = multiply(need_now - 3'd1, chunks);
-  end
-  assign ahead_a = written_a - at_a - distance;
-  assign ahead_b = written_b - at_b;
-  assign data_ready = ahead_a != '0 && !ahead_a[7] && (!c_paired || need_now < 3'd2 || (ahead_b != '0 && !ahead_b[7]));
+  assign ahead_a = written_a + ~wanted;  // less one: not negative if it is there
+  assign ahead_b = written_b + ~at_b;
+  assign data_ready = !ahead_a[7] && !(ahead_b[7] && c_paired && need_now >= 3'd2);
 
   assign pass_last = pass == c_last_pass;
-  assign chunk_last = chunks_left == 4'd1;
-  assign row_last = rows_left == 16'd1;
-  assign segment_last = segments_left == 16'd1;
-  assign group_last = groups_left == 16'd1;
-  assign fire = active && !load && data_ready && (!first_of_group || weights_ready) &&
-                (aged || !(pass_last && chunk_last && row_last));
-  assign chunk_end = fire && pass_last;
-  assign row_end = chunk_end && chunk_last;
-  assign segment_end = row_end && row_last;
-  assign segment_load = load || segment_end;
-  assign last_next = load || segment_last ? c_segments == 16'd1 : segments_left == 16'd2;
+  assign ends_row = pass_last && chunk_last;
+  assign ends_segment = ends_row && row_last;
+  assign ends_group = ends_segment && segment_last;
+  assign loads_segment = load || ends_segment;
+  assign last_next = load || segment_last ? c_single : segment_before_last;
+  assign fire = running && data_ready && (!first_of_group || weights_ready) && (aged || !ends_row);
+  assign step = load || fire;
   assign group_start = fire && first_of_group;
-  assign group_end = segment_end && segment_last;
-  assign stall_weights = active && !load && data_ready && first_of_group && !weights_ready;
+  assign group_end = fire && ends_group;
+  assign stall_weights = running && data_ready && first_of_group && !weights_ready;
 
   always_ff @(posedge clk) begin
     if (take) begin
@@ -159,6 +154,10 @@ module depthwise_issue
       c_parity <= parity;
       c_last_pass <= last_pass;
       c_segments <= segments;
+      c_single <= segments == 16'd1;
+      c_two <= segments == 16'd2;
+      c_wanted[0] <= distance(paired, need[0], segment_chunks[0]) - {2'b0, above_a[0]};
+      c_wanted[1] <= distance(paired, need[0], segment_chunks[1]) - {2'b0, above_a[1]};
       c_rows <= instruction.y_rows;
       c_cols <= instruction.y_cols;
       c_plane <= instruction.y_plane;
@@ -185,27 +184,47 @@ module depthwise_issue
 
   always_ff @(posedge clk) begin
     load <= take;
-    aged <= active && !load && !row_end;
+    aged <= running && !(fire && ends_row);
     if (reset) begin
-      active <= 1'b0;
+      active  <= 1'b0;
+      running <= 1'b0;
     end else begin
       if (take) active <= 1'b1;
-      else if (group_end && group_last) active <= 1'b0;
+      else if (fire && ends_group && group_last) active <= 1'b0;
+      if (load) running <= 1'b1;
+      else if (fire && ends_group && group_last) running <= 1'b0;
     end
-    if (take) groups_left <= instruction.y_groups;
-    else if (group_end) groups_left <= groups_left - 16'd1;
-    if (take || group_end) first_of_group <= 1'b1;
-    else if (fire) first_of_group <= 1'b0;
-    if (load || group_end) segments_left <= c_segments;
-    else if (segment_end) segments_left <= segments_left - 16'd1;
-    if (segment_load) rows_left <= c_rows;
-    else if (row_end) rows_left <= rows_left - 16'd1;
-    if (segment_load) chunks <= c_chunks[last_next];
-    if (segment_load) chunks_left <= c_chunks[last_next];
-    else if (row_end) chunks_left <= chunks;
-    else if (chunk_end) chunks_left <= chunks_left - 4'd1;
-    if (load || chunk_end) pass <= '0;
-    else if (fire) pass <= pass + 2'd1;
+    if (take) begin
+      groups_left <= instruction.y_groups;
+      group_last <= instruction.y_groups == 16'd1;
+      group_base <= base;
+    end else if (group_end) begin
+      groups_left <= groups_left - 16'd1;
+      group_last <= groups_left == 16'd2;
+      group_base <= group_base + c_plane;
+    end
+    if (step) begin
+      first_of_group <= load || ends_group;
+      pass <= load || pass_last ? 2'd0 : pass + 2'd1;
+      if (loads_segment) begin
+        segments_left <= load || segment_last ? c_segments : segments_left - 16'd1;
+        segment_last <= last_next;
+        segment_before_last <= load || segment_last ? c_two : segments_left == 16'd3;
+        rows_left <= c_rows;
+        row_last <= c_rows == 16'd1;
+        chunks <= c_chunks[last_next];
+        chunks_left <= c_chunks[last_next];
+        chunk_last <= c_chunks[last_next] == 4'd1;
+      end else if (ends_row) begin
+        rows_left <= rows_left - 16'd1;
+        row_last <= rows_left == 16'd2;
+        chunks_left <= chunks;
+        chunk_last <= chunks == 4'd1;
+      end else if (pass_last) begin
+        chunks_left <= chunks_left - 4'd1;
+        chunk_last <= chunks_left == 4'd2;
+      end
+    end
   end
 
   // Rows outside the input, of the next output row.
@@ -216,7 +235,7 @@ module depthwise_issue
     assign outside_third[k] = Row < top_third || below_small <= Row;
   end
   always_ff @(posedge clk) begin
-    if (segment_load) begin
+    if (step && loads_segment) begin
       need_now <= c_need[0];
       need_next <= c_need[1];
       outside_now <= c_outside[0];
@@ -225,7 +244,7 @@ module depthwise_issue
       top_next <= c_top[1];
       top_third <= c_top[2];
       below_third <= c_below;
-    end else if (row_end) begin
+    end else if (step && ends_row) begin
       need_now <= need_next;
       need_next <= below_small < c_kernel_h ? below_small : c_kernel_h;
       outside_now <= outside_next;
@@ -239,6 +258,7 @@ module depthwise_issue
 
   // Chunk numbers.
   logic [4:0] lowest, end_tap_a, end_tap_b;
+  logic [7:0] jump;  // of tap row 0 at the end of a row
   always_comb begin
     case (c_paired ? {1'b0, need_now >= 3'd3, 1'b0} : need_now - 3'd1)
       3'd0: lowest = tap[0];
@@ -250,43 +270,52 @@ module depthwise_issue
   end
   assign end_tap_a = add(lowest, {1'b0, chunks_left});
   assign end_tap_b = add(tap[1], {1'b0, chunks_left});
+  assign jump = 8'd1 + ({8{c_strided}} & {4'b0, chunks});
 
   for (genvar k = 0; k < 5; k++) begin : gen_tap
     logic [4:0] from, by;
     // One adder for three cases: a new segment, a row of stride 2, any other chunk.
-    assign from = !segment_load ? tap[k] : k == 1 && c_paired ? end_b : end_a;
-    assign by = segment_load ? c_offset[last_next][k] : row_end && c_strided ? {1'b0, chunks + 4'd1} : 5'd1;
+    assign from = !loads_segment ? tap[k] : k == 1 && c_paired ? end_b : end_a;
+    assign by = loads_segment ? c_offset[last_next][k] : ends_row ? jump[4:0] : 5'd1;
     always_ff @(posedge clk) begin
-      if (segment_load || chunk_end) tap[k] <= add(from, by);
+      if (step && (load || pass_last)) tap[k] <= add(from, by);
     end
   end
 
   always_ff @(posedge clk) begin
+    row_step <= jump + distance(c_paired, need_next, chunks);
     if (reset || restart) begin
       {end_a, end_b} <= '0;
       {end_count_a, end_count_b} <= '0;
       {at_a, at_b, base_a, base_b} <= '0;
     end else begin
-      if (active && !load) begin
+      if (running) begin
         end_a <= end_tap_a;
-        end_count_a <= at_a + distance + {4'b0, chunks_left};
+        end_count_a <= wanted + {4'b0, chunks_left};
         end_b <= need_now >= 3'd2 ? end_tap_b : start;
         end_count_b <= need_now >= 3'd2 ? at_b + {4'b0, chunks_left} : start_b;
       end
-      if (segment_load) begin
+      if (step && loads_segment) begin
         at_a <= end_count_a - {2'b0, c_above_a[last_next]};
         at_b <= end_count_b - {2'b0, c_above_b[last_next]};
         base_a <= end_count_a;
         base_b <= end_count_b;
-      end else if (chunk_end) begin
-        at_a <= at_a + 8'd1 + (row_end && c_strided ? {4'b0, chunks} : 8'd0);
+      end else if (step && pass_last) begin
+        at_a <= at_a + (ends_row ? jump : 8'd1);
         at_b <= at_b + 8'd1;
       end
     end
-    if (segment_load) start <= add(end_b, c_offset[last_next][1]);
-    else if (row_end) start <= increment(tap[1]);
-    if (segment_load) start_b <= end_count_b - {2'b0, c_above_b[last_next]};
-    else if (row_end) start_b <= at_b + 8'd1;
+    if (step && (load || pass_last)) begin
+      wanted <= (loads_segment ? end_count_a : ends_row ? at_a : wanted) +
+                (loads_segment ? c_wanted[last_next] : ends_row ? row_step : 8'd1);
+    end
+    if (step && loads_segment) begin
+      start   <= add(end_b, c_offset[last_next][1]);
+      start_b <= end_count_b - {2'b0, c_above_b[last_next]};
+    end else if (step && ends_row) begin
+      start   <= add(tap[1], 5'd1);
+      start_b <= at_b + 8'd1;
+    end
     tail_a <= top_now != '0 ? base_a : at_a;
     tail_b <= top_now > 3'd1 ? base_b : at_b;
   end
@@ -348,31 +377,29 @@ module depthwise_issue
   assign slot_after = row_slot + 16'd1;
 
   always_ff @(posedge clk) begin
+    if (step && loads_segment) begin
+      row_slot  <= c_slot;
+      row_pixel <= c_pixel;
+    end else if (step && ends_row) begin
+      row_slot  <= slot_after == c_ring ? '0 : slot_after;
+      row_pixel <= slot_after == c_ring ? '0 : row_pixel + {2'b0, c_width};
+    end
     if (load || group_end) begin
       {col, segment_col} <= '0;
       cols_left <= $signed({2'b0, c_cols});
       segment_left <= $signed({2'b0, c_cols});
-    end else if (segment_end) begin
+    end else if (fire && ends_segment) begin
       col <= segment_col + {10'b0, c_segment_cols};
       segment_col <= segment_col + {10'b0, c_segment_cols};
       cols_left <= segment_left - $signed({12'b0, c_segment_cols});
       segment_left <= segment_left - $signed({12'b0, c_segment_cols});
-    end else if (row_end) begin
+    end else if (fire && ends_row) begin
       col <= segment_col;
       cols_left <= segment_left;
-    end else if (chunk_end) begin
+    end else if (fire && pass_last) begin
       col <= col + {13'b0, width};
       cols_left <= cols_left - $signed({15'b0, width});
     end
-    if (segment_load) begin
-      row_slot <= c_slot;
-      row_pixel <= c_pixel;
-    end else if (row_end) begin
-      row_slot <= slot_after == c_ring ? '0 : slot_after;
-      row_pixel <= slot_after == c_ring ? '0 : row_pixel + {2'b0, c_width};
-    end
-    if (take) group_base <= base;
-    else if (group_end) group_base <= group_base + c_plane;
   end
 
   always_ff @(posedge clk) begin
@@ -381,14 +408,14 @@ module depthwise_issue
     last <= pass_last;
     change <= group_start;
     done <= group_end && group_last;
-    write <= chunk_end && !cols_left[17] && cols_left != '0;
+    write <= fire && pass_last && !cols_left[17] && cols_left != '0;
     write_count <= cols_left < $signed({15'b0, width}) ? cols_left[2:0] : width;
     write_pixel <= row_pixel + {2'b0, col};
     write_base <= group_base;
   end
 
   logic unused;
-  assign unused = &{1'b0, instruction};
+  assign unused = &{1'b0, instruction, ahead_a[6:0], ahead_b[6:0]};
 
 endmodule
 

@@ -77,7 +77,8 @@ module depthwise_reader
   logic room, go, skip, last_part, last_chunk, last_row, last_segment, last_group, row_end, segment_end, group_end;
   assign used_a = issued_a - tail_a;
   assign used_b = issued_b - tail_b;
-  assign room = used_a < Room - 8'd1 && (!paired || used_b < Room - 8'd1);
+  // A tail may be ahead of the requests: rows between two windows of height 1 are not waited for.
+  assign room = (used_a[7] || used_a < Room - 8'd1) && (!paired || used_b[7] || used_b < Room - 8'd1);
   assign go = busy && prepare == '0 && (room || part != '0);
   assign skip = second && rows_left == 17'd1;  // there is no second row
   assign last_part = paired ? second : (!triple || part == 2'd2);

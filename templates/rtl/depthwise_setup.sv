@@ -127,37 +127,41 @@ module depthwise_setup
   end
 
   // Offsets: (k - top) * chunks modulo 30; with pairs the rows of each parity for themselves.
-  logic [2:0] top_a, top_b;
+  logic [2:0] top_a, top_b, size;
   logic signed [3:0] distance;
-  assign top_a = paired ? {1'b0, top_0[2:1]} + {2'b0, top_0[0]} : top_0;
-  assign top_b = paired ? {1'b0, top_0[2:1]} : '0;
+  logic up, offsets_q;  // a cycle later: distance >= 0
   always_comb begin
     if (!paired) distance = $signed({1'b0, index}) - $signed({1'b0, top_a});
     else distance = $signed({2'b0, index[2:1]}) - $signed({1'b0, index[0] ? top_b : top_a});
   end
+  always_ff @(posedge clk) begin
+    top_a <= paired ? {1'b0, top_0[2:1]} + {2'b0, top_0[0]} : top_0;
+    top_b <= paired ? {1'b0, top_0[2:1]} : '0;
+    up <= !distance[3];
+    size <= distance[3] ? -distance[2:0] : distance[2:0];
+    offsets_q <= offsets;
+  end
   for (genvar s = 0; s < 2; s++) begin : gen_segment
-    logic [2:0] size;
-    logic [5:0] chunks, value, up;
-    assign size = distance[3] ? -distance[2:0] : distance[2:0];
+    logic [5:0] value;
     assign value = multiply(size, segment_chunks[s]);
-    always_comb begin
-      if (distance[3]) chunks = value > 6'd30 ? -value - 6'd4 : 6'd30 - value;
-      else chunks = value;
-      up = chunks - 6'd30;
-    end
     always_ff @(posedge clk) begin
-      if (offsets) offset[s][4] <= chunks >= 6'd30 ? up[4:0] : chunks[4:0];
+      if (offsets_q) offset[s][4] <= modulo(value, up);
       above_a[s] <= multiply(top_a, segment_chunks[s]);
       above_b[s] <= multiply(top_b, segment_chunks[s]);
     end
     for (genvar k = 0; k < 4; k++) begin : gen_tap
       always_ff @(posedge clk) begin
-        if (offsets) offset[s][k] <= offset[s][k+1];
+        if (offsets_q) offset[s][k] <= offset[s][k+1];
       end
     end
-    logic unused;
-    assign unused = up[5];
   end
+
+  // by or -by, modulo 30; by is at most 32.
+  function automatic logic [4:0] modulo(input logic [5:0] by, input logic positive);
+    if (positive) modulo = by[4:0] + {3'b0, by >= 6'd30, 1'b0};
+    else if (by == '0) modulo = '0;
+    else modulo = -by[4:0] - (by > 6'd30 ? 5'd4 : 5'd2);
+  endfunction
 
   function automatic logic [5:0] multiply(input logic [2:0] rows_by, input logic [3:0] size_by);
     multiply = ({6{rows_by[0]}} & {2'b0, size_by}) + ({6{rows_by[1]}} & {1'b0, size_by, 1'b0}) +
@@ -180,11 +184,11 @@ module depthwise_setup
     end else if (busy) begin
       if (step != '1) step <= step + 4'd1;
       // `split` is of a cycle ago, and the chunks of another one.
-      if (!offsets && split && step >= 4'd6) offsets <= 1'b1;
+      if (!offsets && !offsets_q && index == '0 && split && step >= 4'd6) offsets <= 1'b1;
       if (offsets) index <= index + 3'd1;
-      if (offsets && index == 3'd4) begin
-        offsets <= 1'b0;
-        busy <= 1'b0;
+      if (offsets && index == 3'd4) offsets <= 1'b0;
+      if (offsets_q && !offsets) begin
+        busy  <= 1'b0;
         ready <= 1'b1;
       end
     end

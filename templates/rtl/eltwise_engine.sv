@@ -6,8 +6,8 @@
 //
 // Without ADD the adder passes x: multipliers 1 and 0, shift 0.
 //
-// Cycles of a command, from taken to done: 12 + groups * rows * ceil(columns / RESIDUAL_WORDS) + 19, and with a new table about
-// 80 more. The next command is taken when the last request of this one is out: 19 cycles earlier.
+// Cycles of a command, from taken to done: 12 + groups * rows * ceil(columns / RESIDUAL_WORDS) + 19, and with a new table 75
+// more (the ring answers at once). The next command is taken when the last request of this one is out: 19 cycles earlier.
 //
 // A new table waits until the codes of the command before have left. done comes with the last write.
 `default_nettype none
@@ -229,7 +229,7 @@ module eltwise_engine
   always_ff @(posedge clk) valids <= reset ? '0 : {valids[Latency-1:1], valid};
 
   delay #(
-      .WIDTH ($bits(target_t)),
+      .WIDTH ($bits(target)),
       .CYCLES(Latency)
   ) u_target (
       .clk,

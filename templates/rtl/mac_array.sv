@@ -90,7 +90,7 @@ module mac_array
     always_comb begin
       chosen = strided[b%4];
       if (b >= 4 && mode_q == 3'd3) chosen = strided[b%8];
-      if (b >= 8 && mode_q == 3'd4) chosen = strided[b];
+      if (b >= 4 && mode_q == 3'd4) chosen = strided[b];
     end
     always_ff @(posedge clk) x[b] <= chosen;
   end

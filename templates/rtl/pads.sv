@@ -11,7 +11,7 @@
 //
 // READERS, RESIDUALS, WRITERS  clients of each kind
 // GROUPS                       of pads; window and residual of a cycle must be in different groups (pad_slot)
-// NEEDED                       words of the window that each reader uses; the others are 0 and cost nothing
+// NEEDED                       words of the window that each reader uses, 5 bits a reader; the others are 0
 `default_nettype none
 
 module pads
@@ -21,7 +21,7 @@ module pads
     parameter int RESIDUALS = 1,
     parameter int WRITERS = 1,
     parameter int GROUPS = PADS,
-    parameter logic [READERS-1:0][4:0] NEEDED = {READERS{5'd16}}
+    parameter logic [5*READERS-1:0] NEEDED = {READERS{5'd16}}
 ) (
     input  wire logic                                            clk,
     input  wire logic                                            reset,
@@ -61,19 +61,19 @@ module pads
       window_t request;
       assign request = window[i];
       assign readers[i] = request.valid && 32'(window_slot[i]) == s;
-      assign own_window[s][i] = request & {$bits(window_t) {readers[i]}};
+      assign own_window[s][i] = request & {$bits(request) {readers[i]}};
     end
     for (genvar i = 0; i < RESIDUALS; i++) begin : gen_residual
       residual_t request;
       assign request = residual[i];
       assign residual_readers[i] = request.valid && 32'(residual_slot[i]) == s;
-      assign own_residual[s][i] = request & {$bits(residual_t) {residual_readers[i]}};
+      assign own_residual[s][i] = request & {$bits(request) {residual_readers[i]}};
     end
     for (genvar i = 0; i < WRITERS; i++) begin : gen_write
       write_t request;
       assign request = write[i];
       assign writers[i] = request.valid && 32'(write_slot[i]) == s;
-      assign own_write[s][i] = request & {$bits(write_t) {writers[i]}};
+      assign own_write[s][i] = request & {$bits(request) {writers[i]}};
     end
 
     always_comb begin
@@ -138,7 +138,7 @@ module pads
     end
 
     for (genvar k = 0; k < BANKS; k++) begin : gen_word
-      if (k < 32'(NEEDED[i])) begin : gen_needed
+      if (k < 32'(NEEDED[5*i+:5])) begin : gen_needed
         for (genvar s = 0; s < SLOTS; s++) begin : gen_of_slot
           assign window_of_slots[i][k][s] = words[s][k];
         end

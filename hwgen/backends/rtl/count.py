@@ -23,6 +23,7 @@ from typing import Any
 
 from hwgen.backends.rtl.emit import TOP, rtl_hash, sources
 from hwgen.errors import InternalError, UserError
+from hwgen.resources import folder as folder_of
 
 RUNNER = """
 import sys
@@ -38,6 +39,7 @@ for line in open(sys.argv[1]):
 """
 """Runs a script of Yosys commands, one a line; in a process of its own, so that its memory and its crashes are."""
 
+PRIMITIVE, CELL = "dsp48e2_ports.sv", "DSP48E2"
 SYNTHESIZE = "synth_xilinx -family xcup -noiopad -noclkbuf"
 
 LUT_RAM = {
@@ -161,9 +163,10 @@ def depth(netlist: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def count_build(directory: Path) -> dict[str, Any]:
-    """Synthesize the machine of a build folder: totals, and every module with its instances and its own cells.
+    """Synthesize the machine of a build folder: totals, and every module with its instances.
 
-    ``levels`` is the deepest logic between registers within a module, in LUTs; ``total`` includes the modules inside.
+    ``levels`` is the deepest logic between registers within a module, in LUTs; ``total`` is of all instances together
+    and includes the modules inside.
     """
     files = sources(directory)
     if not files:
@@ -172,11 +175,12 @@ def count_build(directory: Path) -> dict[str, Any]:
     digest = rtl_hash(directory)
     with tempfile.TemporaryDirectory(prefix="hwgen-count-") as name:
         folder = Path(name)
-        for file in files:
+        for file in [*files, folder_of("templates") / "rtl" / "sim" / PRIMITIVE]:
             (folder / file.name).write_bytes(file.read_bytes())
-        names = " ".join(file.name for file in files)
+        names = " ".join([PRIMITIVE, *(file.name for file in files)])
+        options = f"--threads 1 -DSYNTHESIS --best-effort-hierarchy --blackboxed-module {CELL} --top {TOP}"
         script = [
-            f"read_verilog -sv -DSYNTHESIS {names}",
+            f"read_slang {options} {names}",
             f"hierarchy -check -top {TOP}",
             "proc",
             "opt_hier",
@@ -217,19 +221,27 @@ def summarize(design: Mapping[str, Any]) -> dict[str, Any]:
             if kind in modules:
                 instances[kind] += number * instances[name]
     whole = total(top)
+    groups: dict[str, list[str]] = {}
+    for name in instances:
+        groups.setdefault(_plain(name), []).append(name)
+    rows: list[dict[str, Any]] = []
+    for module, names in groups.items():
+        together = Count()
+        for name in names:
+            together = together.plus(total(name), instances[name])
+        rows.append(
+            {
+                "module": module,
+                "instances": sum(instances[name] for name in names),
+                "levels": max(depth(modules[name])[0] for name in names),
+                "total": {key: getattr(together, key) for key in RESOURCES},
+            }
+        )
     return {
         "resources": {key: getattr(whole, key) for key in (*RESOURCES, "lut_memory")},
         "unknown_cells": list(whole.unknown),
-        "levels": max(depth(modules[name])[0] for name in instances),
-        "modules": [
-            {
-                "module": _plain(name),
-                "instances": instances[name],
-                "levels": depth(modules[name])[0],
-                "total": {key: getattr(total(name), key) for key in RESOURCES},
-            }
-            for name in sorted(instances, key=lambda n: (-total(n).lut * instances[n], n))
-        ],
+        "levels": max(row["levels"] for row in rows),
+        "modules": sorted(rows, key=lambda row: (-row["total"]["lut"], row["module"])),
     }
 
 
@@ -252,11 +264,10 @@ def _from_top(top: str, cells: Mapping[str, Counter[str]], modules: Mapping[str,
 
 
 def _is_cell(module: Mapping[str, Any]) -> bool:
-    attributes = module["attributes"]
-    return any(key in attributes for key in ("blackbox", "whitebox", "abc9_box"))
+    return any(key in module["attributes"] for key in ("blackbox", "whitebox", "abc9_box"))
 
 
 def _plain(name: str) -> str:
-    """The module's name without Yosys' mangling of parameters."""
+    """The module's name without what Yosys adds: parameters in front, or the place of an instance behind."""
     match = re.match(r"\$paramod(?:\$[0-9a-f]+)?\\([^\\]+)", name)
-    return match.group(1) if match else name.lstrip("\\")
+    return match.group(1) if match else name.lstrip("\\").partition("$")[0]
