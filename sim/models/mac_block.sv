@@ -27,8 +27,8 @@ module mac_block #(
   end
 
   // Lane i of pair p at p * DEPTH + i. Column d of a lane: what it takes d cycles later.
-  int shadow[PAIRS*DEPTH], active[PAIRS*DEPTH], product[PAIRS*DEPTH];
-  longint sum[PAIRS*DEPTH];
+  int shadow[PAIRS*DEPTH], active[PAIRS*DEPTH];
+  longint product[PAIRS*DEPTH], sum[PAIRS*DEPTH];
   int late[DEPTH*DEPTH];
   int b[DEPTH];
   logic [DEPTH-1:0] swaps;
@@ -63,11 +63,11 @@ module mac_block #(
           odd[p]  <= last[19:0];
         end
         for (int i = DEPTH - 1; i >= 0; i--) begin
-          sum[p*DEPTH+i] = (i == 0 ? 64'sd0 : sum[p*DEPTH+(i==0?0 : i-1)]) + longint'(product[p*DEPTH+i]);
+          sum[p*DEPTH+i] = (i == 0 ? 64'sd0 : sum[p*DEPTH+(i==0?0 : i-1)]) + product[p*DEPTH+i];
         end
       end
       for (int n = 0; n < PAIRS * DEPTH; n++) begin
-        product[n] = int'(35'(longint'(active[n]) * longint'(b[n%DEPTH])));
+        product[n] = longint'(active[n]) * longint'(b[n%DEPTH]);
         if (swap_of(n % DEPTH)) active[n] = shadow[n];
         if (loads[n]) shadow[n] = int'($signed(weights[27*n+:27]));
       end

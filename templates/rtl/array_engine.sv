@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Convolutions: BLOCKS blocks of 16 x 16 weights x 1 pixel, two frames' worth of nothing: one pixel group a cycle.
+// CONV: BLOCKS blocks of 16 x 16 weights x 1 pixel, one pixel group a cycle, and their epilogue.
 //
 //   command --> array_prepare --+--> array_issue ---- window, group --------------> mac_array ----> array_epilogue --> write
 //                               +--> array_weights -- operands --------------------^   |               ^    residual
