@@ -13,7 +13,7 @@ CPP := $(wildcard templates/hls/include/*.hpp templates/hls/sim/*.h templates/hl
 .PHONY: help venv demo test test-all lint format golden bench clean
 
 help:
-	@echo "make demo      build the Fashion-MNIST example for the ZCU102 and simulate it (about 3 minutes)"
+	@echo "make demo      build the Fashion-MNIST example for the ZCU102 and simulate it (about 5 minutes)"
 	@echo "make test      fast tests;  make test-all: also the slow ones"
 	@echo "make lint      ruff, mypy and clang-format"
 	@echo "make format    apply the formatters"
@@ -39,6 +39,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/hwgen build $(EXAMPLE)/fashion_vit.onnx --board zcu102 --mean 0.2860 --std 0.3530 -o $(DEMO) --quiet
 	$(BIN)/python $(EXAMPLE)/demo.py $(DEMO)
+	$(BIN)/hwgen sim $(DEMO) --level rtl --frames 16
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadgroup

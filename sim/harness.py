@@ -113,6 +113,20 @@ ENGINES: dict[str, Bench] = {
     "array_engine": Bench(
         "bench_array_engine", "array_engine_top", models=("models/mac_block.sv",), config=SMALL, transactions=12
     ),
+    "array_engine_8": Bench(
+        "bench_array_engine",
+        "array_engine_top",
+        models=("models/mac_block.sv",),
+        config=SMALL | {"blocks": 8, "epilogue_words": 8, "residual_words": 4, "ring_rows": 1024, "slots": 1},
+        transactions=8,
+    ),
+    "array_engine_16": Bench(
+        "bench_array_engine",
+        "array_engine_top",
+        models=("models/mac_block.sv",),
+        config=SMALL | {"blocks": 16, "acc_groups": 32, "ring_rows": 2048, "pad_depth": 400},
+        transactions=8,
+    ),
     "weight_ring": Bench(
         "bench_weight_ring", "weight_ring", {"ROWS": 96, "READERS": 4}, config=SMALL, transactions=6000
     ),

@@ -18,11 +18,72 @@ __all__ = ["objects"]  # a fixture
 MODULES = sorted(path.stem for path in RTL.glob("*.sv") if "config_pkg::" in path.read_text(encoding="utf-8"))
 """Modules that take sizes and types from config_pkg.sv."""
 
-FAST = ("pads",)
+FAST = (
+    "array_engine",
+    "attention_engine",
+    "control",
+    "depthwise_engine",
+    "dispatcher",
+    "eltwise_engine",
+    "input_loader",
+    "io_port",
+    "mlp_engine",
+    "pads",
+    "store_engine",
+    "weight_loader",
+)
 """Run by `make test`; the others by `make test-all`."""
 
 FAULTS: list[tuple[str, str, str, str]] = [
     # bench, file, what stands there, what the fault puts there
+    ("io_port", "axi_split", "low <= '0;", "low <= low;"),
+    ("io_port", "axi_split", "(request_address[3+Low:4]) - 1'b1;", "(request_address[3+Low:4]);"),
+    ("io_port", "axi_split", "block <= block + 1'b1;", "block <= block;"),
+    ("io_port", "axi_read", "rlast && head_last", "rlast"),
+    (
+        "weight_loader",
+        "axi_read",
+        "client == '0 ? !count[CountBits-1] : count < Low",
+        "!count[CountBits-1]",
+    ),  # HEAD holds up WEIGHTS
+    (
+        "io_port",
+        "axi_read",
+        "for (int c = CLIENTS - 1; c >= 0; c--) if",
+        "for (int c = 0; c < CLIENTS; c++) if",
+    ),  # the loader goes before the fetch
+    ("io_port", "axi_read", "(arready || !arvalid)", "1'b1"),  # a request is lost
+    ("io_port", "axi_write", "last && burst_last", "last"),  # done before the last response
+    ("io_port", "axi_write", "answer_valid && answer_final", "answer_valid"),
+    ("io_port", "axi_write", "error_write <= bvalid && bresp[1]", "error_write <= 1'b0"),
+    ("io_port", "small_fifo", "count != {{Bits{1'b0}}, 1'b1}", "1'b0"),
+    ("weight_loader", "weight_port", "data_valid[1] ? row[1] : row[0]", "row[0]"),
+    ("weight_loader", "weight_port", "{data, half}", "{half, data}"),
+    ("weight_loader", "weight_loader", "offset + {18'b0, rows, 5'b0}", "offset"),
+    ("weight_loader", "weight_loader", "last > 33'(weight_bytes[31:7])", "last >= 33'(weight_bytes[31:7])"),
+    ("weight_loader", "weight_loader", "some[q] == '1", "some[q][0]"),  # done when one port is
+    ("weight_loader", "weight_loader", "!flight[0][CountBits-1]", "1'b1"),  # a queue runs over
+    ("input_loader", "input_loader", "(sum == 6'd16 && last_col)", "1'b0"),
+    ("input_loader", "input_loader", "now.ring_slot == now.ring_last", "1'b0"),
+    ("input_loader", "input_loader", "line <= line + 60'(advance)", "line <= line + 60'(beats)"),
+    ("input_loader_tight", "input_loader", "(Bits + 1)'(DEPTH - Chunk)", "(Bits + 1)'(DEPTH)"),  # the FIFO runs over
+    ("input_loader", "input_loader", "slice_channel <= answered[9:6]", "slice_channel <= 4'd0"),
+    ("input_loader", "input_loader", "(4'(l % 3))", "(4'(l % 4))"),
+    (
+        "input_loader",
+        "input_loader",
+        "if (state == GIVE && !job_valid) job_valid",
+        "if (state == GIVE) job_valid",
+    ),  # a command twice
+    ("input_loader", "input_loader", "limit > 34'(input_words)", "limit >= 34'(input_words)"),
+    ("input_loader", "input_loader", "valid[4:1] == '0", "1'b1"),
+    ("input_loader", "ram_fifo", "!read_valid || advance_out", "1'b1"),
+    ("store_engine", "store_engine", "state == READ && !reserved[5]", "state == READ"),  # the FIFO runs over
+    ("store_engine", "store_engine", "step == 4'd11) vector", "step == 4'd0) vector"),
+    ("store_engine", "store_engine", "step == 4'd0 && pad == VECTOR) plane", "1'b0) plane"),
+    ("store_engine", "store_engine", "flight == '0 && !begin_job && !finished", "1'b1"),  # done out of order
+    ("store_engine", "store_engine", "limit > 43'(output_words)", "limit >= 43'(output_words)"),
+    ("store_engine", "store_engine", "write_final <= !tracing ||", "write_final <= 1'b1 ||"),
     ("pads", "pad_slot", "window_1.pixel[3:0]} > 5'(b);", "window_1.pixel[3:0]} >= 5'(b);"),
     ("pads", "pad_slot", "b < RESIDUAL_WORDS - 1 && residual_step_2[b]", "1'b0 && residual_step_2[b]"),
     ("pads", "pad_slot", "from < write_1.count", "from <= write_1.count"),
@@ -81,6 +142,24 @@ FAULTS: list[tuple[str, str, str, str]] = [
     ("control", "control", "else if (here && write_strobe[b])", "else if (here)"),
     ("control", "control", "ap_start <= auto_restart", "ap_start <= 1'b0"),
     ("control", "control", "if (begin_run) begin\n      run_pointer", "if (1'b1) begin\n      run_pointer"),
+    ("array_engine", "array_prepare", "|| rest < p.og_per_group", "|| 1'b1"),  # group 0 of a grouped convolution
+    ("array_engine", "array_weights", "w1 - {7'b0, w0[7]}", "w1"),  # the borrow of the low weight
+    ("array_engine", "array_weights", "head_parameters || !ready || step_start", "1'b1"),  # shadow operands overwritten
+    ("array_engine", "array_weights", "last_of_rows && !parameters && !is_packed && !odd", "1'b0"),  # one visit's rows
+    ("array_engine", "array_issue", "|| left_1[4:0] >= span_1", "|| 1'b1"),  # right of the input
+    ("array_engine", "array_issue", "wrap_1 ? pixel_wrapped_1 : pixel_1", "pixel_1"),
+    ("array_engine", "array_issue", "wrap ? slot_wrapped : slot_down", "slot_down"),
+    ("array_engine", "array_issue", "c_per_group != '0 && n_rest >= c_per_group", "1'b0"),
+    ("array_engine", "array_issue", "!run_start || !busy[1]", "1'b1"),  # accumulators that the epilogue still reads
+    ("array_engine", "array_issue", "even_1 <= is_packed || !s_odd", "even_1 <= 1'b1"),
+    ("array_engine", "mac_accumulator", "first_2 ? '0", "1'b0 ? '0"),
+    ("array_engine", "mac_array", "stride == 3'd3", "stride == 3'd7"),
+    ("array_engine", "array_epilogue", "y_rows == 16'd1 ? '0 : y_row", "1'b0 ? '0 : y_row"),
+    ("array_engine", "array_epilogue", "x_left_0[14:0] < {11'b0, chunk_0} ? x_left_0[3:0] : chunk_0", "chunk_0"),
+    ("array_engine", "array_epilogue", "if (waiting && drain == '0)", "if (waiting)"),  # the table changes too early
+    ("array_engine_8", "array_epilogue", "y[offset_12|LogEW'(e)]", "y[e]"),
+    ("array_engine_16", "array_epilogue", "int Early = 24", "int Early = 120"),
+    ("array_engine_16", "mac_array", "b >= 4 && mode_q == 3'd4", "b >= 8 && mode_q == 3'd4"),
 ]
 FAST_FAULTS = {"from <= write_1.count"}
 

@@ -80,7 +80,7 @@ FAULTS = [
     ("depthwise_mac", "booth_multiply", "{Row{high}}", "{Row{high && k != 3}}"),  # the last digit is never negative
     ("depthwise_mac", "depthwise_mac", "if (load[t])", "if (load[0])"),
     ("mac_block", "dsp_mac2", "packed_sum && sum[Field-1]", "1'b0"),  # the borrow of the low sum is lost
-    ("mac_block", "dsp_mac2", "if (advance && swap[i])", "if (swap[i])"),  # the operands change while it stalls
+    ("mac_block", "dsp_mac2", "if (swap[i]) active[i]", "active[i]"),  # all stages take the operands at once
     ("mac_block", "skew", "if (advance) line", "line"),
     ("mac_block_dsp", "dsp_mac2", ".CEM(advance)", ".CEM(1'b1)"),
     ("dsp_mac2_lockstep", "dsp_mac2", ".AREG(2)", ".AREG(1)"),

@@ -112,7 +112,8 @@ def next_steps(build: Path) -> Any:
     rows = [
         (f"hwgen sim {build} --level csim --inject-fault", "see that the comparison finds one flipped bit"),
         (f"hwgen sim {build} --level onnxruntime --frames 4", "compare with ONNX Runtime, operator by operator"),
-        (f"ls {build}/hls", "the Vitis HLS project"),
+        (f"ls {build}/rtl {build}/hls", "the SystemVerilog and the Vitis HLS project"),
+        (f"hwgen count {build}", "count LUT, FF, DSP and BRAM with Yosys"),
         ("hwgen inspect your_model.onnx", "is your own model mapped?"),
     ]
     return terminal.table("What next", ("command (after make: .venv/bin/hwgen)", ""), rows)

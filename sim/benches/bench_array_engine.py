@@ -22,6 +22,8 @@ TABLE_ROWS = 64
 """Ring rows from 0 on that hold tables; blobs lie behind them."""
 STEPS = 200
 """Most taps * input groups: sums of so many products of extreme values stay below LIMIT."""
+ROUND = 37
+"""Cycles from the last pixel group of a run until its half of the accumulators can be used again."""
 PREPARE, FIRST, TAIL = 20, 60, 40
 """Cycles of a lone command: preparation; first rows and the way to the accumulators; epilogue."""
 
@@ -98,7 +100,8 @@ class Shape:
         c = bench.config
         tile, visits = self.tile(c.blocks), 1 if self.packed else 2
         runs = self.runs(c.acc_groups)
-        array = self.tiles(c.blocks) * sum(self.steps * visits * max(n, 2 * tile, 4) for n in runs)
+        each = [self.steps * visits * max(n, 2 * tile, 4) for n in runs]
+        array = self.tiles(c.blocks) * sum(max(n, -(-(n + ROUND) // 2)) for n in each)
         chunk = c.residual_words if self.add else min(1 << self.mode, c.epilogue_words, c.blocks)
         writes = sum(n * ((1 << self.mode) // chunk) for n in runs) * self.groups
         return array, writes + self.tiles(c.blocks) * len(runs)
@@ -133,16 +136,11 @@ def record(bench: Engine, shape: Shape, w_row: int, flags: int = 0, style: int =
     flat = shape.kernel == shape.stride == (1, 1) and shape.pads == (0, 0) and shape.row0 == 0 and below(2) == 0
     flat = flat and shape.below == shape.right == 0
     spare = 0 if flat else 3
-    x_ring, y_ring, r_ring = (
-        last - first + below(spare + 1),
-        shape.rows + below(spare + 1),
-        shape.rows + below(spare + 1),
-    )
+    x_ring = last - first + below(spare + 1)
+    y_ring, r_ring = (shape.rows + below(spare + 1) for _ in range(2))
     y_width = shape.columns + (0 if flat else below(3))
-    x_plane, y_plane, r_plane = (
-        plane_rows(ring, width) + below(2)
-        for ring, width in ((x_ring, shape.width), (y_ring, y_width), (r_ring, y_width))
-    )
+    sizes = (x_ring, shape.width), (y_ring, y_width), (r_ring, y_width)
+    x_plane, y_plane, r_plane = (plane_rows(*size) + below(2) for size in sizes)
     y_groups = shape.group0 + shape.groups
     need = max(shape.x_groups * x_plane, y_groups * y_plane, y_groups * r_plane)
     assert need <= depth, f"{shape} does not fit a pad"
@@ -160,12 +158,8 @@ def record(bench: Engine, shape: Shape, w_row: int, flags: int = 0, style: int =
     fields |= {"stride_h": shape.stride[0], "stride_w": shape.stride[1]}
     fields |= {"pad_top": shape.pads[0], "pad_left": shape.pads[1]}
     if shape.add:
-        fields |= {
-            "r_pad": pads[2],
-            "r_base": below(depth - y_groups * r_plane + 1),
-            "r_plane": r_plane,
-            "r_ring": r_ring,
-        }
+        fields |= {"r_pad": pads[2], "r_base": below(depth - y_groups * r_plane + 1), "r_plane": r_plane}
+        fields |= {"r_ring": r_ring}
         fields |= {"r_slot": 0 if flat else below(r_ring), "add_shift": 17 + below(7), "add_zero": below(256) - 128}
         ma, mb = 1 + below((1 << 20) - 1), 1 + below((1 << 20) - 1)
         fields |= {"add_ma": ma, "add_mb": mb, "add_constant": -(ma * (below(256) - 128) + mb * (below(256) - 128))}
@@ -269,7 +263,7 @@ async def cycles(dut: Any) -> None:
         replace(full, groups=3),
         replace(full, columns=3 * runs << top, inputs=4),
         replace(full, inputs=2, packed=False),
-        replace(full, inputs=1, groups=2),  # the epilogue is slower
+        replace(full, inputs=1, groups=2),  # waits for the accumulators
         replace(full, inputs=2, add=True, groups=2),
         replace(full, mode=2, columns=runs << 2, groups=2 * blocks >> 2, inputs=8),
         replace(full, mode=2, columns=14, rows=3, kernel=(3, 3), pads=(1, 1), below=1, right=1, inputs=2),

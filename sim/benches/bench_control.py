@@ -287,3 +287,65 @@ async def interrupts(dut: Any) -> None:
         await driver.check(ISR, toggle, "ISR after a write of other bytes")
         await driver.write(ISR, toggle)
         await driver.check(ISR, 0, "ISR toggled again")
+
+
+@cocotb.test()
+async def strobes(dut: Any) -> None:
+    """Bytes without a strobe do nothing whatever they hold; data before, with and after the address."""
+    for name in ("done", "error", "cycles", "frames_done", "queue_busy", "queue_waiting"):
+        getattr(dut, name).value = 0
+    for name in ("AWVALID", "AWADDR", "WVALID", "WDATA", "WSTRB", "BREADY", "ARVALID", "ARADDR", "RREADY"):
+        getattr(dut, f"s_axi_control_{name}").value = 0
+    dut.idle.value = 1
+    await reset(dut)
+    machine = Machine(dut)
+    rng = np.random.default_rng(SEED)
+
+    async def send(valid: str, ready: str, values: dict[str, int], wait: int) -> None:
+        for _ in range(wait):
+            await FallingEdge(dut.clk)
+        for name, value in values.items():
+            getattr(dut, f"s_axi_control_{name}").value = value
+        getattr(dut, f"s_axi_control_{valid}").value = 1
+        for _ in range(100):
+            taken = getattr(dut, f"s_axi_control_{ready}").value == 1  # registered: as at the rising edge
+            await FallingEdge(dut.clk)
+            if taken:
+                break
+        assert taken, f"no {ready}"
+        getattr(dut, f"s_axi_control_{valid}").value = 0
+
+    async def write(address: int, data: int, strobe: int) -> None:
+        await FallingEdge(dut.clk)
+        late = [int(n) for n in rng.permutation([0, int(rng.integers(5))])]
+        one = cocotb.start_soon(send("AWVALID", "AWREADY", {"AWADDR": address}, late[0]))
+        other = cocotb.start_soon(send("WVALID", "WREADY", {"WDATA": data, "WSTRB": strobe}, late[1]))
+        await one
+        await other
+        await until(dut, lambda: dut.s_axi_control_BVALID.value == 1, "no response")
+        await FallingEdge(dut.clk)
+        assert dut.s_axi_control_BVALID.value == 1, "a response was withdrawn"
+        dut.s_axi_control_BREADY.value = 1
+        await FallingEdge(dut.clk)
+        dut.s_axi_control_BREADY.value = 0
+        assert dut.s_axi_control_BVALID.value == 0, "a second response"
+
+    frames = 0
+    for _ in range(30):
+        value, strobe = int(rng.integers(1 << 32)), int(rng.integers(16))
+        await write(CONTROL, 0xFFFFFFFF, strobe & 14)
+        await write(GIE, 0xFFFFFFFF, strobe & 14)
+        await write(IER, 0xFFFFFFFF, strobe & 14)
+        await write(ISR, 0xFFFFFFFF, 14)
+        await write(FRAMES, value, strobe)
+        mask = sum(0xFF << 8 * b for b in range(4) if strobe >> b & 1)
+        frames = frames & ~mask | value & mask
+    await ClockCycles(dut.clk, 5)
+    assert machine.starts == 0, "started by a byte without strobe"
+    await write(ISR, 1, 1)
+    assert dut.interrupt.value == 0, "enabled by a byte without strobe"
+    await write(GIE, 1, 1)
+    assert dut.interrupt.value == 1
+    await write(CONTROL, START, 1)
+    await until(dut, lambda: machine.running, "no start")
+    assert machine.runs[-1]["frames"] == frames

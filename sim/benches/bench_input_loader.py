@@ -11,7 +11,7 @@ from typing import Any
 import cocotb
 import numpy as np
 from axi_memory import Memory, Read, quiet
-from cocotb.triggers import FallingEdge
+from cocotb.triggers import FallingEdge, Timer
 from engine import CONFIG, Command, Engine
 from stream import SEED, TRANSACTIONS
 
@@ -28,6 +28,8 @@ class Loader(Engine):
 
     async def begin(self) -> None:
         dut = self.dut
+        dut.reset.value = 1
+        await Timer(1, "ns")  # before the first clock edge: registers are random
         quiet(dut, "m")
         dut.fetch_read_valid.value = 0
         dut.command_offset.value = 0
@@ -68,14 +70,16 @@ class Loader(Engine):
         return first
 
 
-def image(loader: Loader, channels: int, block: int, rows: int, cols: int, spare: int, wide: int) -> list[Any]:
+def image(
+    loader: Loader, channels: int, block: int, rows: int, cols: int, spare: int, wide: int, whole: bool = False
+) -> list[Any]:
     """LOAD_INPUT instructions for an image of ``rows * block`` rows: tiles in a ring of pixel rows, random gaps before
-    and behind. ``wide`` image columns are left over at the right edge of each row."""
+    and behind. ``wide`` image columns are left over at the right edge of each row. ``whole``: one tile."""
     rng = loader.rng
     x_width = cols * block + wide
     stride = -(-x_width * channels // WORD_BYTES)
     loader.gap = int(rng.integers(5))
-    tile = int(rng.integers(1, rows + 1))
+    tile = rows if whole else int(rng.integers(1, rows + 1))
     ring = min(tile + spare, rows)
     plane = plane_rows(ring, cols) + int(rng.integers(2))
     group0 = int(rng.integers(min(3, CONFIG.pad_depth // plane)))
@@ -152,7 +156,7 @@ async def equals_reference(dut: Any) -> None:
         wide = int(rng.integers(0, 4)) if (cols * block + 4) * channels <= most else 0
         if n % 4 == 1:
             fresh_tables(loader)
-        records = image(loader, channels, block, rows, cols, int(rng.integers(3)), wide)
+        records = image(loader, channels, block, rows, cols, int(rng.integers(3)), wide, narrow)
         retain = bool(rng.random() < 0.8)
         await loader.run(commands(loader, records * (4 if narrow else 1), retain))
         assert int(dut.idle.value) == 1

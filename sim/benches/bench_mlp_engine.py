@@ -104,7 +104,7 @@ class Batch:
             if self.table is None or not retain:
                 self.table = self.rows(self.some_codes((32 if wide else 2, ROW_BYTES))), wide
             fields["t_row"] = self.table[0]
-        slots = [s for s in range(self.bench.config.slots) if self.below(4)] or [0]
+        slots = [s for s in range(self.bench.config.slots) if s == 0 or self.below(4)]
         for index, slot in enumerate(slots):
             record = instruction(opcode, flags=flags, **fields)
             self.commands.append(Command(record, slot, retain=table and (retain or index > 0)))
@@ -123,11 +123,11 @@ class Batch:
         base = self.take(pad, groups * plane)
         for machine in self.bench.machines:
             machine.pads[pad, base : base + groups * plane] = self.some_codes((groups * plane, LANES, LANES))
-        group0 = self.below(groups)
+        group0 = self.below(groups if groups < 20 else 2)
         fields = {"x_pad": pad, "x_base": base, "x_plane": plane, "x_width": width, "x_ring": height}
         fields |= {"x_groups": groups, "x_height": height, "x_cols": width}
         fields |= self.pixel("y", groups, bool(self.below(2)), pad)
-        fields |= {"y_group0": group0, "y_groups": groups - group0 - self.below(groups - group0)}
+        fields |= {"y_group0": group0, "y_groups": groups - group0 - self.below(min(groups - group0, 4))}
         shift = 16 + int(height * width).bit_length() + self.below(4) - 2
         words = np.zeros(ROW_BYTES // 4, np.int64)
         words[:3] = self.rng.integers(-(1 << 14), 1 << 14), self.rng.integers(1 << 17), shift

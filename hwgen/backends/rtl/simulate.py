@@ -40,7 +40,7 @@ VERILATE = (
     "-Wno-fatal",
     "-Wno-lint",
     "--output-split",
-    "20000",
+    "8000",
 )
 ERRORS = {
     0: "the header of the Program is not for this machine",
