@@ -146,12 +146,12 @@ def test_reset_between_bursts(machine: Path, cycle: int) -> None:
     assert after.output == expected.output and after.measured["error"] == 0
 
 
-def changed(machine: Path, opcode: Opcode, **fields: int) -> bytes:
+def changed(machine: Path, first: Opcode, **fields: int) -> bytes:
     """program.bin with fields of the first instruction of a kind altered; other Python code would refuse it."""
     program = read_build(machine).program
     data = bytearray(program.to_bytes())
     records = np.frombuffer(data, program.instructions.dtype, offset=128)
-    index = next(i for i, record in enumerate(records) if record["opcode"] == opcode)
+    index = next(i for i, record in enumerate(records) if record["opcode"] == first)
     copy = records[index].copy()
     for name, value in fields.items():
         copy[name] = value

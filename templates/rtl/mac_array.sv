@@ -148,34 +148,36 @@ module mac_array
   logic [1:0][BLOCKS-1:0][16*27-1:0] value;
 
   for (genvar q = 0; q < Quads; q++) begin : gen_quad
-    (* keep = "true" *)logic [3:0][15:0][15:0] operand_q;
-    logic [3:0][15:0][26:0] pairs;
+    // Plain vectors: Yosys' own front end takes no index of packed arrays inside generate blocks.
+    (* keep = "true" *)logic [64*16-1:0] operand_q;
+    logic [64*27-1:0] pairs;
     for (genvar j = 0; j < 4; j++) begin : gen_pair
       for (genvar i = 0; i < 16; i++) begin : gen_lane
-        assign pairs[j][i] = {operand_q[j][i][15:8], {11{operand_q[j][i][7]}}, operand_q[j][i][7:0]};
+        localparam int N = 16 * j + i;
+        assign pairs[27*N+:27] = {operand_q[16*N+8+:8], {11{operand_q[16*N+7]}}, operand_q[16*N+:8]};
       end
     end
     logic [1:0] hit;  // lower or upper half of the output channels
-    logic [1:0][15:0] load;
+    logic [31:0] load;  // by half and lane
     logic [3:0] group;
     assign group = 4'(5'(4 * q) >> operand_mode);
     for (genvar h = 0; h < 2; h++) begin : gen_half
       assign hit[h] = operand_valid && operand_row[4:1] == group && operand_row[0] == (h == 1);
-      always_ff @(posedge clk) load[h] <= {load[h][14:0], hit[h]};
+      always_ff @(posedge clk) load[16*h+:16] <= {load[16*h+:15], hit[h]};
     end
     always_ff @(posedge clk) operand_q <= operand;
 
     for (genvar i = 0; i < 4; i++) begin : gen_block
       localparam int B = 4 * q + i;
-      logic [7:0][19:0] even, odd;
-      logic [1:0][7:0][1:0][26:0] sums;
+      logic [8*20-1:0] even, odd;
+      logic [2*16*27-1:0] sums;
       logic unused_valid;
 
       mac_block u_block (
           .clk,
           .reset,
           .advance(1'b1),
-          .load({{4{load[1]}}, {4{load[0]}}}),
+          .load({{4{load[31:16]}}, {4{load[15:0]}}}),
           .weight({2{pairs}}),
           .in_valid(1'b0),
           .swap,
@@ -200,8 +202,8 @@ module mac_array
           .value(sums)
       );
 
-      assign value[0][B] = sums[0];
-      assign value[1][B] = sums[1];
+      assign value[0][B] = sums[16*27-1:0];
+      assign value[1][B] = sums[2*16*27-1:16*27];
     end
   end
 
@@ -210,17 +212,24 @@ module mac_array
   always_ff @(posedge clk) choice_1 <= {read_half, read_part};
 
   for (genvar e = 0; e < READ_WORDS; e++) begin : gen_read
-    logic [2*Parts-1:0][16*27-1:0] candidates;
+    logic [2*Parts*16*27-1:0] candidates;
+    logic [16*27-1:0] chosen;
     (* keep = "true" *)logic [PartBits:0] choice;  // a copy for each word
     for (genvar s = 0; s < Parts; s++) begin : gen_candidate
-      assign candidates[s] = value[0][s*READ_WORDS+e];
-      assign candidates[Parts+s] = value[1][s*READ_WORDS+e];
+      assign candidates[16*27*s+:16*27] = value[0][s*READ_WORDS+e];
+      assign candidates[16*27*(Parts+s)+:16*27] = value[1][s*READ_WORDS+e];
     end
     always_ff @(posedge clk) choice <= choice_1;
-    if (Parts > 1) begin : gen_parts
-      always_ff @(posedge clk) read[e] <= candidates[choice];
-    end else begin : gen_halves
-      always_ff @(posedge clk) read[e] <= candidates[choice[1]];
+    word_mux #(
+        .WIDTH(16 * 27),
+        .COUNT(2 * Parts)
+    ) u_choose (
+        .words(candidates),
+        .index(choice[PartBits-:$clog2(2*Parts)]),
+        .word(chosen)
+    );
+    always_ff @(posedge clk) read[e] <= chosen;
+    if (Parts == 1) begin : gen_halves
       logic unused;
       assign unused = &{1'b0, choice};
     end
