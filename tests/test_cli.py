@@ -72,7 +72,7 @@ def test_doctor(hwgen: Hwgen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     entries = {e["name"]: e for e in json.loads(hwgen("doctor", "--json").out)}
     assert entries["vitis_hls"]["found"] and entries["vitis_hls"]["version"] == "2023.2"
-    names = {"g++", "clang++", "vitis_hls", "vitis-run", "v++", "verilator", "yosys", "ap_int headers", "onnxruntime"}
+    names = {"g++", "clang++", "vitis_hls", "vitis-run", "v++", "verilator", "pyosys", "ap_int headers", "onnxruntime"}
     assert names <= set(entries)
     assert all(e["purpose"] and e["get"] for e in entries.values())
 
@@ -84,7 +84,7 @@ def test_doctor_misses_a_needed_tool(hwgen: Hwgen, tmp_path: Path, monkeypatch: 
 
 
 def test_doctor_survives_a_tool_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tool = tmp_path / "yosys"
+    tool = tmp_path / "pyosys"
     tool.write_text("#!/bin/sh\nexec sleep 60\n")
     tool.chmod(0o755)
     monkeypatch.setattr(doctor, "VERSION_SECONDS", 0.2)

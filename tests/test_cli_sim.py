@@ -176,7 +176,7 @@ def test_other_user_errors(hwgen: Hwgen, tiny_build: Path, tmp_path: Path) -> No
     cases = [
         ([other], "not a build folder"),
         ([tmp_path / "absent"], "not a build folder"),
-        ([tiny_build, "--level", "rtl"], "Use one of: reference, csim, onnxruntime"),
+        ([tiny_build, "--level", "gates"], "Use one of: reference, csim, rtl, onnxruntime"),
         ([tiny_build, "--frames", "0"], "--frames"),
         ([tiny_build, "--input", tmp_path / "absent.npy"], "No such file"),
         ([tiny_build, "--input", tmp_path / "text.npy"], "not a NumPy array file"),

@@ -160,6 +160,19 @@ FAULTS: list[tuple[str, str, str, str]] = [
     ("array_engine_8", "array_epilogue", "y[offset_12|LogEW'(e)]", "y[e]"),
     ("array_engine_16", "array_epilogue", "int Early = 24", "int Early = 120"),
     ("array_engine_16", "mac_array", "b >= 4 && mode_q == 3'd4", "b >= 8 && mode_q == 3'd4"),
+    ("mlp_engine", "mlp_dot", "first_q[2] ? 27'd0", "1'b0 ? 27'd0"),
+    ("mlp_engine", "mlp_dot", "if (valid[2]) circle", "circle"),  # idle cycles turn the circle
+    ("mlp_engine", "mlp_finish", "(sticky_6 || fine_6[1])", "1'b1"),  # halves always up
+    ("mlp_engine", "mlp_finish", "norm && fixed_shift[5:4] == 2'd3", "1'b0"),  # shifts above 47
+    ("mlp_engine", "mlp_rows", "held != Full", "1'b1"),
+    ("mlp_engine", "mlp_rows", "blob <= ring_row + 16'd1", "blob <= ring_row"),
+    ("mlp_engine", "mlp_engine", "lanes_of_last > Lane", "1'b1"),  # lanes beyond N count
+    ("mlp_engine", "mlp_engine", "!fifo_held[FifoBits]", "1'b1"),
+    ("mlp_engine", "mlp_engine", "&& !command_retain", ""),  # the table is loaded again: too slow
+    ("mlp_engine", "mlp_engine", "x_vector ? vector_read_data : window_words[0]", "window_words[0]"),
+    ("mlp_engine", "mlp_engine", "product == Offset && !sum_negative", "product == Offset"),
+    ("mlp_engine", "mlp_engine", "group_last ? ask_left[4:0] : 5'd16", "5'd16"),
+    ("mlp_engine", "mlp_engine", "if (norm) zero_point", "if (1'b0) zero_point"),
 ]
 FAST_FAULTS = {"from <= write_1.count"}
 
