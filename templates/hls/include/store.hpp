@@ -9,8 +9,8 @@
 namespace hwgen {
 
 // x, all groups and rows, in the order [group][row][column]: the pixels of a whole tensor follow each other.
-inline void run_store(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH],
-                      const Word vectors[VECTOR_WORDS], Word* output, unsigned frame_word) {
+inline void run_store(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH], const Word vectors[VECTOR_WORDS],
+                      Word* output, unsigned frame_word) {
 #pragma HLS INLINE off
   const int pixels = index_product(ins.x_height, ins.x_cols);
   const int words = index_product(ins.x_groups, pixels);
@@ -31,8 +31,8 @@ store_words:
 }
 
 // Copies what `ins` wrote to its place [group][row][column] in the trace buffer.
-inline void run_trace(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH],
-                      const Word vectors[VECTOR_WORDS], Word* trace, unsigned frame_word) {
+inline void run_trace(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH], const Word vectors[VECTOR_WORDS],
+                      Word* trace, unsigned frame_word) {
 #pragma HLS INLINE off
 trace_groups:
   for (int g = 0; g < ins.y_groups.to_int(); ++g) {

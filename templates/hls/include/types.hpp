@@ -24,15 +24,15 @@
 
 namespace hwgen {
 
-constexpr int LANES = 16;              // channels in a pad word
-constexpr int BANKS = 16;              // pixel p of a plane lies in bank p % 16
-constexpr int VECTOR = 15;             // pad number of the vector memory
-constexpr int QUEUES = 9;              // program.bin holds the instructions queue by queue
-constexpr int WEIGHT_PORTS = 4;        // AXI ports of the weight loader
-constexpr int ROW_CHUNKS = 16;         // 64-bit pieces of a 1024-bit ring row
-constexpr int RECORD_WORDS = 8;        // 128-bit words of a header or an instruction
-constexpr int TABLE_WORDS = 1024;      // a 4,096-entry table, four entries a word
-constexpr int SHORT_TABLE_WORDS = 64;  // a 256-entry table
+constexpr int LANES = 16;                           // channels in a pad word
+constexpr int BANKS = 16;                           // pixel p of a plane lies in bank p % 16
+constexpr int VECTOR = 15;                          // pad number of the vector memory
+constexpr int QUEUES = 9;                           // program.bin holds the instructions queue by queue
+constexpr int WEIGHT_PORTS = 4;                     // AXI ports of the weight loader
+constexpr int ROW_CHUNKS = 16;                      // 64-bit pieces of a 1024-bit ring row
+constexpr int RECORD_WORDS = 8;                     // 128-bit words of a header or an instruction
+constexpr int TABLE_WORDS = 1024;                   // a 4,096-entry table, four entries a word
+constexpr int SHORT_TABLE_WORDS = 64;               // a 256-entry table
 constexpr int WEIGHT_ROWS = RING_ROWS + HEAD_ROWS;  // rows of both weight rings; they are one memory here
 constexpr int WEIGHT_PAIRS = LANES / 2;
 constexpr int FIELD_BITS = 19;  // distance of the two weights that share a multiplier
