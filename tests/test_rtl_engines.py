@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from test_rtl_leaf import RTL, SIM, broken, harness, needs, objects, simulation
+from test_rtl_leaf import RTL, broken, harness, needs, objects, simulation
 
 __all__ = ["objects"]  # a fixture
 
@@ -218,16 +218,3 @@ def lint(module: str, package: Path) -> str:
 @pytest.mark.parametrize("module", MODULES)
 def test_verilator_lint(module: str, tmp_path: Path) -> None:
     assert lint(module, harness.render_package({}, tmp_path)) == ""
-
-
-@needs("pyslang")
-def test_slang_has_nothing_to_say(tmp_path: Path) -> None:
-    import pyslang
-    from pyslang.ast import Compilation
-    from pyslang.syntax import SyntaxTree
-
-    compilation = Compilation()
-    for source in [harness.render_package({}, tmp_path), *sorted(RTL.glob("*.sv")), SIM / "bench_memory.sv"]:
-        compilation.addSyntaxTree(SyntaxTree.fromFile(str(source)))
-    engine = pyslang.DiagnosticEngine(compilation.sourceManager)
-    assert [engine.formatMessage(d) for d in compilation.getAllDiagnostics()] == []

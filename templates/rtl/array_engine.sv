@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // CONV: BLOCKS blocks of 16 x 16 weights x 1 pixel, one pixel group a cycle, and their epilogue.
 //
-//   command --> array_prepare --+--> array_issue ---- window, group --------------> mac_array ----> array_epilogue --> write
-//                               +--> array_weights -- operands --------------------^   |               ^    residual
-//                                    ring <--> rows -- parameters ---------------------|---------------+
-//                                                                        accumulators -+ run_done, half_free
+//   command --> array_prepare --+--> array_issue ---- window, pixel groups -----> mac_array -- sums --> array_epilogue --> write
+//                               +--> array_weights -- operands -------------------^                          ^   ^--- residual
+//                                     ^-- ring rows   +-- parameters, rows of tables ------------------------+
 //
-// Three commands may be inside: one in the epilogue, one issued, one prepared (its weights are fetched). They finish in order.
+// A command is prepared and its weights are fetched while the one before is issued; epilogues follow a run later. They
+// finish in order; up to 8 may have begun.
 //
-// Cycles: T = BLOCKS >> mode channel groups of a tile, TP = 1 << mode pixels of a pixel group, runs of n <= ACC_GROUPS pixel groups.
-//   array     sum over tiles, runs and steps of max(n, 2 T, 4); step: a tap and an input group (unpacked: twice)
-//   epilogue  sum over tiles and runs of n * groups of the tile * ceil(TP / chunk) + 1,
-//             chunk = min(TP, EPILOGUE_WORDS), with a residual RESIDUAL_WORDS
-// Both run beside each other, a run apart. A lone command adds 17 (prepare) + 8 + 2 T + T (first rows) + READ_LATENCY + 25 (array) + 14
-// or 22 (epilogue); commands that follow each other add 1, and a table that is not retained 32 cycles a row to the epilogue.
-// DSP: 128 a block, 16 a word of the epilogue, 1.
+// Cycles: T = BLOCKS >> mode channel groups of a tile, TP = 1 << mode pixels of a pixel group, runs of n <= ACC_GROUPS
+// pixel groups, steps = taps * input groups, twice that where weights are not packed; chunk = min(TP, EPILOGUE_WORDS), with
+// a residual RESIDUAL_WORDS. The larger of
+//   array     sum over tiles and runs of steps * max(n, 2 T, 4)
+//   epilogue  sum over tiles and runs of n * existing groups of the tile * TP / chunk + 1
+// A run of fewer than 37 cycles waits until half of the accumulators is free: two runs take one of them and 37.
+// Commands in succession: 1 more for the array, 2 for the epilogue; there a table that is not retained takes 32 cycles a row
+// and about 25, while the array goes on for up to two runs. A lone command adds about 85: 20 preparation, 15 first rows, 35
+// to the accumulators, 15 or 23 epilogue.
+// DSP: 128 a block, 16 a word of the epilogue, 1 for addresses.
 `default_nettype none
 
 module array_engine
