@@ -15,7 +15,7 @@
 // So with stride 1: 3x3 3 cycles for 12 outputs, 5x5 9; with stride 2: 3x3 2 cycles for 7. A tile that does not end at the
 // input's edge reads the rows of its overlap besides, in each segment (depthwise_setup) of up to 32 columns. At least
 // taps + 1 cycles for a channel group. Between groups and segments there is no pause; the first words of the next are
-// read, and the next weights fetched, meanwhile, also those of the next command: 3 cycles from one to the next, about 35
+// read, and the next weights fetched, meanwhile, also those of the next command: 5 cycles from one to the next, about 35
 // before the first. A command that loads a table costs about 100 cycles (256 entries) or 1,060 more.
 // From the read of the memories to the write: memories 1 + depthwise_mac 4 + accumulator 1 + requantize 7 + code_table 2 = 15.
 `default_nettype none
