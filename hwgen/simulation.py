@@ -91,7 +91,7 @@ def simulate(
     if level not in LEVELS:
         raise UserError(f"there is no level {level!r}. Use one of: {', '.join(LEVELS)}.")
     if inject_fault is not None and level == "onnxruntime":
-        raise UserError("level onnxruntime does not run the machine that a fault goes into. Use reference, csim or rtl.")
+        raise UserError("level onnxruntime runs no machine that a fault could go into. Use reference, csim or rtl.")
     if level != "rtl" and (memory is not None or waves is not None):
         raise UserError("memory latency, memory bandwidth and waves belong to the RTL simulation. Add --level rtl.")
     if output is not None and not output.resolve().parent.is_dir():
