@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hwgen.backends.rtl.count import SYNTHESIZE, depth, of_cells, yosys
+from hwgen.backends.rtl.count import depth, of_cells
+from hwgen.backends.rtl.synthesize import SYNTHESIZE, yosys
 
 RTL = Path(__file__).resolve().parent.parent / "templates" / "rtl"
 

@@ -334,8 +334,7 @@ def count(
     from hwgen.report import terminal
 
     with showing_progress(not quiet) as progress:
-        progress("counting with Yosys", 0, 0)
-        report = counting.count(directory)
+        report = counting.count(directory, progress)
     emit(report, lambda: terminal.counted(report, every_module=verbose), as_json=as_json, quiet=quiet)
 
 

