@@ -43,7 +43,11 @@ class Bench:
 
 BENCHES: dict[str, Bench] = {
     "requantize": Bench("bench_requantize", "requantize", {"LANES": 4}),
+    "requantize_8_shifts": Bench("bench_requantize", "requantize", {"LANES": 4, "LOW": 22, "HIGH": 29}),
+    "requantize_16_shifts": Bench("bench_requantize", "requantize", {"LANES": 4, "LOW": 18, "HIGH": 33}),
     "residual_add": Bench("bench_residual_add", "residual_add", {"LANES": 4}),
+    "residual_add_2_shifts": Bench("bench_residual_add", "residual_add", {"LANES": 4, "LOW": 19, "HIGH": 20}),
+    "residual_add_1_shift": Bench("bench_residual_add", "residual_add", {"LANES": 4, "LOW": 21, "HIGH": 21}),
     "divide_round": Bench("bench_divide_round", "divide_round", transactions=12000),
     "divide_round_small": Bench(
         "bench_divide_round",

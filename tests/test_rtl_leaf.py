@@ -71,6 +71,7 @@ def test_equals_numerics(name: str, tmp_path: Path, objects: Path) -> None:
 FAULTS = [
     ("requantize", "shift_round", "(sticky_2 || fine_q[1])", "1'b1"),  # halves always up
     ("requantize", "shift_round", "(sticky_2 || fine_q[1])", "(sticky_2 || !fine_q[1])"),  # halves to odd
+    ("requantize_8_shifts", "shift_round", "low_sticky ||", ""),  # bits below every shift
     ("requantize", "shift_round", "(by[5] && extended[31:16] != '0)", "1'b0"),  # lost bits of the largest shifts
     ("requantize", "shift_round", "extended[48:Fine] != {(49 - Fine) {sign}}", "1'b0"),  # overflow unseen
     ("requantize", "shift_round", "!wide_3 && ", ""),  # 12 bits saturate like 8

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from hwgen.plan.program import LANES, ROW_BYTES, WEIGHT_PORTS, WORD_BYTES, Config
+from hwgen.plan.program import LANES, ROW_BYTES, WEIGHT_PORTS, WORD_BYTES, Config, Queue
 
 # --------------------------------------------------------------------------------------------------------------------
 # Assumptions
@@ -372,7 +372,8 @@ def rtl_bram36(config: Config) -> int:
     pads = config.slots * config.pads * 16 * bram36(128, config.pad_depth)
     rings = 4 * (bram36(256, config.ring_rows) + bram36(256, config.head_rows))
     vectors = 2 * bram36(128, config.slots * config.vector_words)  # a copy for each of two readers
-    lanes = LANES * (config.epilogue_words + DW_PIXELS) + 2  # array, depthwise, MLP; two share a table
-    tables = lanes // 2 if config.wide_tables else 0  # 256 entries are LUT RAM
+    words = {Queue.ARRAY: config.epilogue_words, Queue.DEPTHWISE: DW_PIXELS, Queue.ELTWISE: config.residual_words}
+    lanes = sum(LANES * n for queue, n in words.items() if config.engines >> queue & 1)
+    tables = lanes // 2 + (config.engines >> Queue.MLP & 1)  # two lanes share a table
     image = 2 * bram36(128, 512)
     return round(pads + rings + vectors + tables + image)

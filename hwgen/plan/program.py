@@ -232,6 +232,15 @@ class Config:
     """1: engines hold tables of 4,096 entries, 0: of 256."""
     line_words: int = 512
     """DW engine: words of one line-buffer row (input width rounded up to a step of 4 x stride)."""
+    shift_low: int = 0
+    """RTL: smallest shift in the parameter rows of CONV and DEPTHWISE."""
+    shift_high: int = 47
+    """RTL: the largest; each factor of two in ``shift_high - shift_low + 1`` costs 18 to 33 LUTs a requantized lane."""
+    add_shift_low: int = 0
+    """RTL: smallest ``add_shift`` of an instruction."""
+    add_shift_high: int = 47
+    engines: int = 0x1FF
+    """RTL: bit q is set if queue q has an engine. Those of DEPTHWISE, ELTWISE, ATTENTION and MLP may be left out."""
     kernel_max: int = 7
     """Largest window side of the array; the DW engine takes up to 5."""
     mlp_channels: int = 4096

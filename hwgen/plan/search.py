@@ -18,9 +18,9 @@ from hwgen.errors import FitError, Problem
 from hwgen.plan import cost, layout
 from hwgen.plan.allocate import Place, place
 from hwgen.plan.assemble import lives, vector_lives
-from hwgen.plan.kernel import Kernel, vectors
+from hwgen.plan.kernel import HEAD, Kernel, vectors
 from hwgen.plan.lower import Lowered, lower, modes, tile_rows
-from hwgen.plan.program import BANKS, LANES, ROW_BYTES, VECTOR, WORD_BYTES, Config
+from hwgen.plan.program import BANKS, LANES, ROW_BYTES, VECTOR, WORD_BYTES, Config, Queue
 from hwgen.plan.schedule import Segment, Tiling, last_readers, play
 
 BLOCKS = (16, 8, 4)
@@ -33,6 +33,13 @@ VECTOR_WORDS = 64
 HEAD_ROWS = 512
 """Least sizes: they cost no more BRAM than smaller ones."""
 WIDE_ROWS = 4096 // ROW_BYTES
+OPTIONAL_ENGINES = {
+    Queue.DEPTHWISE: ("depthwise",),
+    Queue.ELTWISE: ("eltwise",),
+    Queue.ATTENTION: ("attention",),
+    Queue.MLP: HEAD,
+}
+"""Engines that a machine may lack, and the kinds of kernels that need them."""
 RING_AHEAD = 4096
 """Rows of the ring from which more would not help the SystemVerilog to load ahead."""
 SEGMENT_MAX = 14
@@ -95,6 +102,10 @@ def base_config(kernels: Sequence[Kernel], output: str, options: Options) -> Con
         if isinstance(k.op, ir.Attention):
             head = max(head, k.op.head_dim)
     up = [-(-v // 16) * 16 for v in (line, vector, image)]
+    shifts = [s for k in kernels if isinstance(k.op, ir.Conv) for s in k.op.requant.shift.tolist()]
+    adds = [k.op.add.shift for k in kernels if isinstance(k.op, ir.Conv | ir.Eltwise) and k.op.add is not None]
+    kinds = {k.kind for k in kernels}
+    unused = [queue for queue, users in OPTIONAL_ENGINES.items() if not kinds & set(users)]
     return Config(
         line_words=up[0],
         mlp_channels=up[1],
@@ -104,6 +115,11 @@ def base_config(kernels: Sequence[Kernel], output: str, options: Options) -> Con
         vector_words=options.vector_words or words,
         head_rows=options.head_rows or max(HEAD_ROWS, 1 << (2 * part - 1).bit_length()),
         wide_tables=int(any(k.table == WIDE_ROWS for k in kernels if k.kind != "input")),
+        shift_low=min(shifts, default=0),
+        shift_high=max(shifts, default=0),
+        add_shift_low=min(adds, default=0),
+        add_shift_high=max(adds, default=0),
+        engines=Config.engines & ~sum(1 << queue for queue in unused),
     )
 
 

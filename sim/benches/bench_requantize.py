@@ -39,6 +39,7 @@ async def equals_numerics(dut: Any) -> None:
     hollow = rng.random(shape) < 0.03
     acc = np.where(hollow, rng.integers(-511, 512, shape) << 17, acc)
     multiplier, shift = np.where(hollow, 1 << 16, multiplier), np.where(hollow, rng.integers(0, 16, shape), shift)
+    shift = np.clip(shift, int(dut.LOW.value), int(dut.HIGH.value))
     zero = np.where(rng.random(count) < 0.8, rng.integers(-128, 128, count), rng.integers(-(1 << 15), 1 << 15, count))
     wide = rng.integers(0, 2, count)
     zero = np.where((wide == 1) & (rng.random(count) < 0.3), rng.integers(-4096, 2048, count), zero)

@@ -43,6 +43,7 @@ async def equals_numerics(dut: Any) -> None:
             if rng.random() < 0.3:
                 ma, mb, constant = (1 << bits) - 1, (1 << bits) - 1, int(rng.choice([-limit, limit - 1]))
                 shift = int(rng.choice([0, 22, 23, 47]))
+        shift = min(max(shift, int(dut.LOW.value)), int(dut.HIGH.value))
         rows.append(
             {
                 "a": pack(a, 8),

@@ -534,7 +534,9 @@ module array_epilogue
   logic [EW-1:0][127:0] y;
   logic unused_ready, unused_valid;
   requantize #(
-      .LANES(16 * EW)
+      .LANES(16 * EW),
+      .LOW  (SHIFT_LOW),
+      .HIGH (SHIFT_HIGH)
   ) u_requantize (
       .clk,
       .reset,
@@ -585,7 +587,9 @@ module array_epilogue
   word_t [RESIDUAL_WORDS-1:0] sum;
   logic unused_add_ready, unused_add_valid;
   residual_add #(
-      .LANES(16 * RESIDUAL_WORDS)
+      .LANES(16 * RESIDUAL_WORDS),
+      .LOW  (ADD_SHIFT_LOW),
+      .HIGH (ADD_SHIFT_HIGH)
   ) u_add (
       .clk,
       .reset,

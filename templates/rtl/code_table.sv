@@ -4,8 +4,8 @@
 //   code --> address --> 4 entries of a table word --> one of them, or the code --> y
 //   load_data --> 4 entries a cycle --^
 //
-// A table word is four entries. WIDE = 0: 256 entries in distributed RAM, a copy a lane. WIDE = 1: 4,096 entries in block
-// RAM, one RAMB36 with two ports for each two lanes.
+// A table word is four entries, in block RAM: one RAMB36 with two ports for each two lanes, of 4,096 entries or, WIDE = 0, 256
+// (LUT memory would be 40 LUTs a lane, and LUTs are scarcer).
 // Latency: table word 1 + entry 1 = 2, always moving; `wide` and `enable` belong to the code beside them. Initiation
 // interval 1.
 // Load: load_valid, load_row and load_data stay until load_ready, which is high in the 32nd cycle; load_valid is low for a
@@ -51,44 +51,42 @@ module code_table #(
   logic enable_q;
   always_ff @(posedge clk) enable_q <= enable;
 
-  logic [LANES-1:0][31:0] word;  // the entry's table word
+  // Entry of a lane's code: word address and place in the word.
+  logic [LANES-1:0][Depth-1:0] at;
+  logic [LANES-1:0][31:0] word;
   for (genvar l = 0; l < LANES; l++) begin : gen_lane
     logic [7:0] code_q;
-    always_ff @(posedge clk) code_q <= code[l][7:0];
-    if (!WIDE) begin : gen_distributed
-      (* ram_style = "distributed" *) logic [31:0] entries[64];
-      logic [5:0] address;
-      assign address = load_q ? load_address : {~code_q[7], code_q[6:2]};
-      always_ff @(posedge clk) begin
-        if (load_q) entries[address] <= load_word;
-      end
-      assign word[l] = entries[address];
+    if (WIDE) begin : gen_wide
+      assign at[l] = wide ? {~code[l][11], code[l][10:2]} : {4'b0, ~code[l][7], code[l][6:2]};
+    end else begin : gen_narrow
+      assign at[l] = {~code[l][7], code[l][6:2]};
       logic unused;
-      assign unused = &{1'b0, code[l][11:8], wide};
+      assign unused = &{1'b0, code[l][11:8]};
     end
     logic [7:0] entry;
     assign entry = word[l][{code_q[1:0], 3'b0}+:8];
-    always_ff @(posedge clk) y[l] <= enable_q ? entry : code_q;
+    always_ff @(posedge clk) begin
+      code_q <= code[l][7:0];
+      y[l]   <= enable_q ? entry : code_q;
+    end
   end
 
-  if (WIDE) begin : gen_block
-    for (genvar l = 0; l < LANES; l += 2) begin : gen_pair
-      (* ram_style = "block" *) logic [31:0] entries[1024];
-      logic [9:0] address;
-      assign address = load_q ? load_address : wide ? {~code[l][11], code[l][10:2]} : {4'b0, ~code[l][7], code[l][6:2]};
-      always_ff @(posedge clk) begin
-        if (load_q) entries[address] <= load_word;
-        else word[l] <= entries[address];
-      end
-      if (l + 1 < LANES) begin : gen_second
-        logic [9:0] second;
-        assign second = wide ? {~code[l+1][11], code[l+1][10:2]} : {4'b0, ~code[l+1][7], code[l+1][6:2]};
-        always_ff @(posedge clk) word[l+1] <= entries[second];
-      end
+  for (genvar l = 0; l < LANES; l += 2) begin : gen_pair
+    (* ram_style = "block" *) logic [31:0] entries[1<<Depth];
+    logic [Depth-1:0] address;
+    assign address = load_q ? load_address : at[l];
+    always_ff @(posedge clk) begin
+      if (load_q) entries[address] <= load_word;
+      else word[l] <= entries[address];
     end
-  end else begin : gen_rows
+    if (l + 1 < LANES) begin : gen_second
+      always_ff @(posedge clk) word[l+1] <= entries[at[l+1]];
+    end
+  end
+
+  if (!WIDE) begin : gen_rows
     logic unused;
-    assign unused = &{1'b0, load_at[9:6]};
+    assign unused = &{1'b0, load_at[9:6], wide};
   end
 
 endmodule

@@ -386,7 +386,9 @@ module depthwise_engine
     end
 
     requantize #(
-        .LANES(LANES)
+        .LANES(LANES),
+        .LOW  (SHIFT_LOW),
+        .HIGH (SHIFT_HIGH)
     ) u_requantize (
         .clk,
         .reset,

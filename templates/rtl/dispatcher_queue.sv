@@ -199,8 +199,8 @@ module dispatcher_queue
   logic all_met, known, drop, free, full, push, push_skip;
   logic [4:0] flying;  // given out, not counted
   assign all_met = met == '1;
-  assign known = instruction.opcode == Opcode ||
-      (QUEUE == QUEUE_MLP && (instruction.opcode == OP_LINEAR || instruction.opcode == OP_LAYER_NORM));
+  assign known = ENGINES[QUEUE] && (instruction.opcode == Opcode ||
+      (QUEUE == QUEUE_MLP && (instruction.opcode == OP_LINEAR || instruction.opcode == OP_LAYER_NORM)));
   assign drop = bad || !slots_present[slot];
   assign full = flying[4];
   assign free = head_valid && phase == Issue && !full && !command_valid;

@@ -271,7 +271,9 @@ module eltwise_engine
   logic add_ready, add_valid;
 
   residual_add #(
-      .LANES(16 * Words)
+      .LANES(16 * Words),
+      .LOW  (ADD_SHIFT_LOW),
+      .HIGH (ADD_SHIFT_HIGH)
   ) u_add (
       .clk,
       .reset,

@@ -628,100 +628,170 @@ module hwgen_top
       .ring_data
   );
 
-  depthwise_engine u_depthwise_engine (
-      .clk(ap_clk),
-      .reset(engine_reset),
-      .command_valid(command_valid[QUEUE_DEPTHWISE]),
-      .command(command[QUEUE_DEPTHWISE]),
-      .command_slot(command_slot[QUEUE_DEPTHWISE]),
-      .command_retain(command_retain[QUEUE_DEPTHWISE]),
-      .command_ready(command_ready[QUEUE_DEPTHWISE]),
-      .done(command_done[QUEUE_DEPTHWISE]),
-      .stall_weights(engine_stall[2]),
-      .window(window[Depthwise]),
-      .window_slot(window_slot[Depthwise]),
-      .window_words(window_words[Depthwise]),
-      .write(write[Depthwise]),
-      .write_slot(write_slot[Depthwise]),
-      .ring_valid(ring_valid[Depthwise]),
-      .ring_row(ring_row[Depthwise]),
-      .ring_ready(ring_ready[Depthwise]),
-      .ring_data_valid(ring_data_valid[Depthwise]),
-      .ring_data
-  );
+  if (ENGINES[QUEUE_DEPTHWISE]) begin : gen_depthwise
+    depthwise_engine u_depthwise_engine (
+        .clk(ap_clk),
+        .reset(engine_reset),
+        .command_valid(command_valid[QUEUE_DEPTHWISE]),
+        .command(command[QUEUE_DEPTHWISE]),
+        .command_slot(command_slot[QUEUE_DEPTHWISE]),
+        .command_retain(command_retain[QUEUE_DEPTHWISE]),
+        .command_ready(command_ready[QUEUE_DEPTHWISE]),
+        .done(command_done[QUEUE_DEPTHWISE]),
+        .stall_weights(engine_stall[2]),
+        .window(window[Depthwise]),
+        .window_slot(window_slot[Depthwise]),
+        .window_words(window_words[Depthwise]),
+        .write(write[Depthwise]),
+        .write_slot(write_slot[Depthwise]),
+        .ring_valid(ring_valid[Depthwise]),
+        .ring_row(ring_row[Depthwise]),
+        .ring_ready(ring_ready[Depthwise]),
+        .ring_data_valid(ring_data_valid[Depthwise]),
+        .ring_data
+    );
+  end else begin : gen_no_depthwise
+    assign command_ready[QUEUE_DEPTHWISE] = '0;
+    assign command_done[QUEUE_DEPTHWISE] = '0;
+    assign window[Depthwise] = '0;
+    assign window_slot[Depthwise] = '0;
+    assign write[Depthwise] = '0;
+    assign write_slot[Depthwise] = '0;
+    assign ring_valid[Depthwise] = '0;
+    assign ring_row[Depthwise] = '0;
+    assign engine_stall[2] = '0;
+    logic unused;
+    assign unused = &{
+      1'b0, command_valid[QUEUE_DEPTHWISE], command[QUEUE_DEPTHWISE], command_slot[QUEUE_DEPTHWISE], window_words[Depthwise], ring_ready[Depthwise], ring_data_valid[Depthwise]
+    };
+  end
 
-  eltwise_engine u_eltwise_engine (
-      .clk(ap_clk),
-      .reset(engine_reset),
-      .command_valid(command_valid[QUEUE_ELTWISE]),
-      .command(command[QUEUE_ELTWISE]),
-      .command_slot(command_slot[QUEUE_ELTWISE]),
-      .command_retain(command_retain[QUEUE_ELTWISE]),
-      .command_ready(command_ready[QUEUE_ELTWISE]),
-      .done(command_done[QUEUE_ELTWISE]),
-      .window(window[Eltwise]),
-      .window_slot(window_slot[Eltwise]),
-      .window_words(window_words[Eltwise]),
-      .residual(residual[1]),
-      .residual_slot(residual_slot[1]),
-      .residual_words(residual_words[1]),
-      .write(write[Eltwise]),
-      .write_slot(write_slot[Eltwise]),
-      .ring_valid(ring_valid[Eltwise]),
-      .ring_row(ring_row[Eltwise]),
-      .ring_ready(ring_ready[Eltwise]),
-      .ring_data_valid(ring_data_valid[Eltwise]),
-      .ring_data
-  );
+  if (ENGINES[QUEUE_ELTWISE]) begin : gen_eltwise
+    eltwise_engine u_eltwise_engine (
+        .clk(ap_clk),
+        .reset(engine_reset),
+        .command_valid(command_valid[QUEUE_ELTWISE]),
+        .command(command[QUEUE_ELTWISE]),
+        .command_slot(command_slot[QUEUE_ELTWISE]),
+        .command_retain(command_retain[QUEUE_ELTWISE]),
+        .command_ready(command_ready[QUEUE_ELTWISE]),
+        .done(command_done[QUEUE_ELTWISE]),
+        .window(window[Eltwise]),
+        .window_slot(window_slot[Eltwise]),
+        .window_words(window_words[Eltwise]),
+        .residual(residual[1]),
+        .residual_slot(residual_slot[1]),
+        .residual_words(residual_words[1]),
+        .write(write[Eltwise]),
+        .write_slot(write_slot[Eltwise]),
+        .ring_valid(ring_valid[Eltwise]),
+        .ring_row(ring_row[Eltwise]),
+        .ring_ready(ring_ready[Eltwise]),
+        .ring_data_valid(ring_data_valid[Eltwise]),
+        .ring_data
+    );
+  end else begin : gen_no_eltwise
+    assign command_ready[QUEUE_ELTWISE] = '0;
+    assign command_done[QUEUE_ELTWISE] = '0;
+    assign window[Eltwise] = '0;
+    assign window_slot[Eltwise] = '0;
+    assign write[Eltwise] = '0;
+    assign write_slot[Eltwise] = '0;
+    assign ring_valid[Eltwise] = '0;
+    assign ring_row[Eltwise] = '0;
+    assign residual[1] = '0;
+    assign residual_slot[1] = '0;
+    logic unused;
+    assign unused = &{
+      1'b0, command_valid[QUEUE_ELTWISE], command[QUEUE_ELTWISE], command_slot[QUEUE_ELTWISE], window_words[Eltwise], ring_ready[Eltwise], ring_data_valid[Eltwise], residual_words[1]
+    };
+  end
 
-  attention_engine u_attention_engine (
-      .clk(ap_clk),
-      .reset(engine_reset),
-      .command_valid(command_valid[QUEUE_ATTENTION]),
-      .command(command[QUEUE_ATTENTION]),
-      .command_slot(command_slot[QUEUE_ATTENTION]),
-      .command_ready(command_ready[QUEUE_ATTENTION]),
-      .done(command_done[QUEUE_ATTENTION]),
-      .window(window[Attention]),
-      .window_slot(window_slot[Attention]),
-      .window_words(window_words[Attention]),
-      .write(write[Attention]),
-      .write_slot(write_slot[Attention]),
-      .ring_valid(ring_valid[Attention]),
-      .ring_row(ring_row[Attention]),
-      .ring_ready(ring_ready[Attention]),
-      .ring_data_valid(ring_data_valid[Attention]),
-      .ring_data
-  );
+  if (ENGINES[QUEUE_ATTENTION]) begin : gen_attention
+    attention_engine u_attention_engine (
+        .clk(ap_clk),
+        .reset(engine_reset),
+        .command_valid(command_valid[QUEUE_ATTENTION]),
+        .command(command[QUEUE_ATTENTION]),
+        .command_slot(command_slot[QUEUE_ATTENTION]),
+        .command_ready(command_ready[QUEUE_ATTENTION]),
+        .done(command_done[QUEUE_ATTENTION]),
+        .window(window[Attention]),
+        .window_slot(window_slot[Attention]),
+        .window_words(window_words[Attention]),
+        .write(write[Attention]),
+        .write_slot(write_slot[Attention]),
+        .ring_valid(ring_valid[Attention]),
+        .ring_row(ring_row[Attention]),
+        .ring_ready(ring_ready[Attention]),
+        .ring_data_valid(ring_data_valid[Attention]),
+        .ring_data
+    );
+  end else begin : gen_no_attention
+    assign command_ready[QUEUE_ATTENTION] = '0;
+    assign command_done[QUEUE_ATTENTION] = '0;
+    assign window[Attention] = '0;
+    assign window_slot[Attention] = '0;
+    assign write[Attention] = '0;
+    assign write_slot[Attention] = '0;
+    assign ring_valid[Attention] = '0;
+    assign ring_row[Attention] = '0;
+    logic unused;
+    assign unused = &{
+      1'b0, command_valid[QUEUE_ATTENTION], command[QUEUE_ATTENTION], command_slot[QUEUE_ATTENTION], window_words[Attention], ring_ready[Attention], ring_data_valid[Attention]
+    };
+  end
 
-  mlp_engine u_mlp_engine (
-      .clk(ap_clk),
-      .reset(engine_reset),
-      .command_valid(command_valid[QUEUE_MLP]),
-      .command(command[QUEUE_MLP]),
-      .command_slot(command_slot[QUEUE_MLP]),
-      .command_retain(command_retain[QUEUE_MLP]),
-      .command_ready(command_ready[QUEUE_MLP]),
-      .done(command_done[QUEUE_MLP]),
-      .window(window[Mlp]),
-      .window_slot(window_slot[Mlp]),
-      .window_words(window_words[Mlp]),
-      .write(write[Mlp]),
-      .write_slot(write_slot[Mlp]),
-      .vector_read_valid(vector_read_valid[0]),
-      .vector_read_slot(vector_read_slot[0]),
-      .vector_read_word(vector_read_word[0]),
-      .vector_read_data(vector_read_data[0]),
-      .vector_write_valid,
-      .vector_write_slot,
-      .vector_write_word,
-      .vector_write_data,
-      .ring_valid(head_valid),
-      .ring_row(head_row),
-      .ring_ready(head_ready),
-      .ring_data_valid(head_data_valid),
-      .ring_data(head_data)
-  );
+  if (ENGINES[QUEUE_MLP]) begin : gen_mlp
+    mlp_engine u_mlp_engine (
+        .clk(ap_clk),
+        .reset(engine_reset),
+        .command_valid(command_valid[QUEUE_MLP]),
+        .command(command[QUEUE_MLP]),
+        .command_slot(command_slot[QUEUE_MLP]),
+        .command_retain(command_retain[QUEUE_MLP]),
+        .command_ready(command_ready[QUEUE_MLP]),
+        .done(command_done[QUEUE_MLP]),
+        .window(window[Mlp]),
+        .window_slot(window_slot[Mlp]),
+        .window_words(window_words[Mlp]),
+        .write(write[Mlp]),
+        .write_slot(write_slot[Mlp]),
+        .vector_read_valid(vector_read_valid[0]),
+        .vector_read_slot(vector_read_slot[0]),
+        .vector_read_word(vector_read_word[0]),
+        .vector_read_data(vector_read_data[0]),
+        .vector_write_valid,
+        .vector_write_slot,
+        .vector_write_word,
+        .vector_write_data,
+        .ring_valid(head_valid),
+        .ring_row(head_row),
+        .ring_ready(head_ready),
+        .ring_data_valid(head_data_valid),
+        .ring_data(head_data)
+    );
+  end else begin : gen_no_mlp
+    assign command_ready[QUEUE_MLP] = '0;
+    assign command_done[QUEUE_MLP] = '0;
+    assign window[Mlp] = '0;
+    assign window_slot[Mlp] = '0;
+    assign write[Mlp] = '0;
+    assign write_slot[Mlp] = '0;
+    assign vector_read_valid[0] = '0;
+    assign vector_read_slot[0] = '0;
+    assign vector_read_word[0] = '0;
+    assign vector_write_valid = '0;
+    assign vector_write_slot = '0;
+    assign vector_write_word = '0;
+    assign vector_write_data = '0;
+    assign head_valid = '0;
+    assign head_row = '0;
+    logic unused;
+    assign unused = &{
+      1'b0, command_valid[QUEUE_MLP], command[QUEUE_MLP], command_slot[QUEUE_MLP], window_words[Mlp], vector_read_data[0], head_ready, head_data_valid, head_data
+    };
+  end
 
   logic unused;
   assign unused = &{1'b0, command_retain, halt, fetch_data_last, input_data_error, input_idle, store_idle, engine_stall};

@@ -8,11 +8,14 @@
 // Initiation interval 1. Stall: in_ready is low while the output is valid and not taken; then the whole pipeline stands,
 // and nothing is lost. in_ready depends on out_ready combinationally. `reset` clears the valid bits only.
 //
-// LANES  accumulators in a cycle; they share zero_point and wide
+// LANES      accumulators in a cycle; they share zero_point and wide
+// LOW, HIGH  smallest and largest shift
 `default_nettype none
 
 module requantize #(
-    parameter int LANES = 16
+    parameter int LANES = 16,
+    parameter int LOW   = 0,
+    parameter int HIGH  = 47
 ) (
     input  wire logic                   clk,
     input  wire logic                   reset,
@@ -20,7 +23,7 @@ module requantize #(
     output var  logic                   in_ready,
     input  wire logic [LANES-1:0][26:0] acc,         // signed, |acc| < 2^26
     input  wire logic [LANES-1:0][16:0] multiplier,  // unsigned
-    input  wire logic [LANES-1:0][5:0]  shift,       // 0 to 47
+    input  wire logic [LANES-1:0][5:0]  shift,       // LOW to HIGH
     input  wire logic [15:0]            zero_point,  // signed
     input  wire logic                   wide,        // 12-bit codes instead of 8
     output var  logic                   out_valid,
@@ -62,7 +65,9 @@ module requantize #(
 
   shift_round #(
       .LANES(LANES),
-      .WIDTH(44)
+      .WIDTH(44),
+      .LOW  (LOW),
+      .HIGH (HIGH)
   ) u_round (
       .clk,
       .advance,

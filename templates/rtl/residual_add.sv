@@ -12,13 +12,16 @@
 // Stall: in_ready is low while the output is valid and not taken; then the whole pipeline stands, and nothing is lost.
 // in_ready depends on out_ready combinationally. `reset` clears the valid bits only. The constants travel with the codes.
 //
-// LANES  pairs of codes in a cycle
-// M      bits of a multiplier (numerics.ADD_MULTIPLIER_BITS), at most 37
+// LANES      pairs of codes in a cycle
+// M          bits of a multiplier (numerics.ADD_MULTIPLIER_BITS), at most 37
+// LOW, HIGH  smallest and largest shift
 `default_nettype none
 
 module residual_add #(
     parameter int LANES = 16,
-    parameter int M = 20
+    parameter int M     = 20,
+    parameter int LOW   = 0,
+    parameter int HIGH  = 47
 ) (
     input  wire logic                  clk,
     input  wire logic                  reset,
@@ -29,7 +32,7 @@ module residual_add #(
     input  wire logic [M-1:0]          ma,          // unsigned
     input  wire logic [M-1:0]          mb,          // unsigned
     input  wire logic [M+8:0]          constant,    // signed; -(ma za + mb zb) has M + 9 bits
-    input  wire logic [5:0]            shift,       // 0 to 47
+    input  wire logic [5:0]            shift,       // LOW to HIGH
     input  wire logic [7:0]            zero_point,  // signed
     output var  logic                  out_valid,
     input  wire logic                  out_ready,
@@ -125,7 +128,9 @@ module residual_add #(
 
   shift_round #(
       .LANES(LANES),
-      .WIDTH(M + 10)
+      .WIDTH(M + 10),
+      .LOW  (LOW),
+      .HIGH (HIGH)
   ) u_round (
       .clk,
       .advance,

@@ -9,18 +9,21 @@
 // Latency: coarse shift 1 + fine shift 1 + addition 1 + saturation 1 = 4. Initiation interval 1.
 // Stall: nothing moves while `advance` is low. No reset (validity is the caller's).
 //
-// LANES  values side by side; they share zero_point and wide
-// WIDTH  bits of a value (signed), at most 48
+// LANES      values side by side; they share zero_point and wide
+// WIDTH      bits of a value (signed), at most 48
+// LOW, HIGH  smallest and largest shift: a range of 8 or 16 saves a quarter or half of the multiplexers
 `default_nettype none
 
 module shift_round #(
     parameter int LANES = 16,
-    parameter int WIDTH = 44
+    parameter int WIDTH = 44,
+    parameter int LOW   = 0,
+    parameter int HIGH  = 47
 ) (
     input  wire logic                        clk,
     input  wire logic                        advance,
     input  wire logic [LANES-1:0][WIDTH-1:0] value,
-    input  wire logic [LANES-1:0][5:0]       shift,       // 0 to 47
+    input  wire logic [LANES-1:0][5:0]       shift,       // LOW to HIGH
     input  wire logic [15:0]                 zero_point,  // signed
     input  wire logic                        wide,        // saturate to 12 bits instead of 8
     output var  logic [LANES-1:0][11:0]      code         // an int8 is sign-extended
@@ -29,6 +32,11 @@ module shift_round #(
   if (WIDTH < 17 || WIDTH > 48) begin : gen_check
     $error("shift_round: a value has 17 to 48 bits");
   end
+  if (LOW < 0 || HIGH < LOW || HIGH > 47) begin : gen_check_shift
+    $error("shift_round: shifts are 0 to 47");
+  end
+
+  localparam int ShiftBits = HIGH > LOW ? $clog2(HIGH - LOW + 1) : 1;
 
   localparam int Fine = 18 + 15;  // bits that the fine shifts can still bring into the 17 bits of q and the guard bit
   localparam int Middle = 18 + 3;
@@ -45,18 +53,27 @@ module shift_round #(
   end
 
   for (genvar l = 0; l < LANES; l++) begin : gen_lane
-    // Coarse shift. Sign-extended to 65 bits, so that one formula serves every WIDTH.
+    // Every value is shifted by LOW. Sign-extended to 65 bits, so that one formula serves every WIDTH. Then the coarse shift.
+    logic [64+LOW:0] whole;
     logic [64:0] extended;
+    logic low_sticky;
     logic [Fine-1:0] coarse, coarse_q;
     logic sign;
     logic coarse_over, over_1;
     logic coarse_sticky, sticky_1;
     logic sign_1, sign_2, sign_3;
     logic [3:0] shift_1;
-    logic [5:0] by;
-    assign by = shift[l];
+    logic [5:0] by, above;
+    assign above = shift[l] - 6'(LOW);
+    assign by = 6'(above[ShiftBits-1:0]);
     assign sign = value[l][WIDTH-1];
-    assign extended = {{(64 - WIDTH) {sign}}, value[l], 1'b0};
+    assign whole = {{(64 + LOW - WIDTH) {sign}}, value[l], 1'b0};
+    assign extended = whole[64+LOW:LOW];
+    if (LOW > 0) begin : gen_low
+      assign low_sticky = whole[LOW-1:0] != '0;
+    end else begin : gen_no_low
+      assign low_sticky = 1'b0;
+    end
     always_comb begin
       case (by[5:4])
         2'd0: coarse = extended[Fine-1:0];
@@ -65,7 +82,8 @@ module shift_round #(
       endcase
     end
     assign coarse_over = by[5:4] == 2'd0 && extended[48:Fine] != {(49 - Fine) {sign}};
-    assign coarse_sticky = (by[5:4] != 2'd0 && extended[15:0] != '0) || (by[5] && extended[31:16] != '0);
+    assign coarse_sticky = low_sticky || (by[5:4] != 2'd0 && extended[15:0] != '0) ||
+                           (by[5] && extended[31:16] != '0);
 
     // Fine shifts, first by fours, then by ones.
     logic [Middle-1:0] middle;
@@ -127,7 +145,7 @@ module shift_round #(
     end
 
     logic unused;
-    assign unused = &{1'b0, sum[0], extended[64]};
+    assign unused = &{1'b0, sum[0], extended[64], above};
   end
 
 endmodule

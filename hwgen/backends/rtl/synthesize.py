@@ -45,6 +45,7 @@ PARTS = (
     "attention_engine",
     "attention_quotient",
     "attention_row",
+    "block_ram",
     "code_table",
     "control",
     "depthwise_engine",
@@ -64,6 +65,7 @@ PARTS = (
     "vector_memory",
     "weight_loader",
     "weight_ring",
+    "word_mux",
 )
 """Modules at which the design is cut: the engines, and what an engine has many of."""
 
