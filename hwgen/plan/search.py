@@ -104,6 +104,7 @@ def base_config(kernels: Sequence[Kernel], output: str, options: Options) -> Con
     up = [-(-v // 16) * 16 for v in (line, vector, image)]
     shifts = [s for k in kernels if isinstance(k.op, ir.Conv) for s in k.op.requant.shift.tolist()]
     adds = [k.op.add.shift for k in kernels if isinstance(k.op, ir.Conv | ir.Eltwise) and k.op.add is not None]
+    adds += [0 for k in kernels if isinstance(k.op, ir.Eltwise) and k.op.add is None]  # the adder passes codes
     kinds = {k.kind for k in kernels}
     unused = [queue for queue, users in OPTIONAL_ENGINES.items() if not kinds & set(users)]
     return Config(

@@ -23,7 +23,9 @@ TABLE_ROWS = 64
 STEPS = 200
 """Most taps * input groups: sums of so many products of extreme values stay below LIMIT."""
 ROUND = 37
-"""Cycles from the last pixel group of a run until its half of the accumulators can be used again."""
+"""Cycles from the last pixel group of a run until its half of the accumulators can be used again, where the epilogue
+has at most EARLY chunks to do."""
+EARLY = 24
 PREPARE, FIRST, TAIL = 20, 60, 40
 """Cycles of a lone command: preparation; first rows and the way to the accumulators; epilogue."""
 
@@ -100,11 +102,16 @@ class Shape:
         c = bench.config
         tile, visits = self.tile(c.blocks), 1 if self.packed else 2
         runs = self.runs(c.acc_groups)
-        each = [self.steps * visits * max(n, 2 * tile, 4) for n in runs]
-        array = self.tiles(c.blocks) * sum(max(n, -(-(n + ROUND) // 2)) for n in each)
         chunk = c.residual_words if self.add else min(1 << self.mode, c.epilogue_words, c.blocks)
-        writes = sum(n * ((1 << self.mode) // chunk) for n in runs) * self.groups
-        return array, writes + self.tiles(c.blocks) * len(runs)
+        array = epilogue = 0
+        for first in range(0, self.groups, tile):
+            chunks = min(tile, self.groups - first) * ((1 << self.mode) // chunk)  # of a pixel group
+            for n in runs:
+                sums = self.steps * visits * max(n, 2 * tile, 4)
+                held = sums + ROUND + max(0, n - EARLY * chunk // c.blocks) * chunks
+                array += max(sums, -(-held // 2))
+                epilogue += n * chunks + 1
+        return array, epilogue
 
 
 def blob(rng: np.random.Generator, shape: Shape, blocks: int, style: int) -> npt.NDArray[np.uint8]:
@@ -125,8 +132,11 @@ def blob(rng: np.random.Generator, shape: Shape, blocks: int, style: int) -> npt
     return np.concatenate(parts, axis=1).reshape(-1, ROW_BYTES)
 
 
-def record(bench: Engine, shape: Shape, w_row: int, flags: int = 0, style: int = 0, table: int = 0) -> Any:
-    """An instruction with random places in the pads; its blob is put in the ring."""
+def record(
+    bench: Engine, shape: Shape, w_row: int, flags: int = 0, style: int = 0, table: int = 0, most: int = 3
+) -> Any:
+    """An instruction with random places in the pads; its blob is put in the ring. ``most``: rows that a tensor has in
+    its pad beside those of the tile."""
     rng, depth = bench.rng, bench.config.pad_depth
 
     def below(limit: int) -> int:
@@ -135,7 +145,7 @@ def record(bench: Engine, shape: Shape, w_row: int, flags: int = 0, style: int =
     first, last = shape.reads
     flat = shape.kernel == shape.stride == (1, 1) and shape.pads == (0, 0) and shape.row0 == 0 and below(2) == 0
     flat = flat and shape.below == shape.right == 0
-    spare = 0 if flat else 3
+    spare = 0 if flat else most
     x_ring = last - first + below(spare + 1)
     y_ring, r_ring = (shape.rows + below(spare + 1) for _ in range(2))
     y_width = shape.columns + (0 if flat else below(3))
@@ -269,8 +279,8 @@ async def cycles(dut: Any) -> None:
         replace(full, mode=2, columns=14, rows=3, kernel=(3, 3), pads=(1, 1), below=1, right=1, inputs=2),
     ]
     for shape in shapes:
-        new = record(bench, shape, TABLE_ROWS)
-        batch = [Command(new, slot) for slot in (0, 1, 0, 1)]
+        new = record(bench, shape, TABLE_ROWS, most=0)
+        batch = [Command(new, slot % bench.config.slots) for slot in (0, 1, 0, 1)]
         await bench.run(batch)
         array, epilogue = shape.cycles(bench)
         each = (batch[3].done - batch[1].done) / 2

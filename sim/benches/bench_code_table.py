@@ -7,9 +7,8 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly
-from stream import SEED, TRANSACTIONS, check, pack, unpack
+from stream import SEED, TRANSACTIONS, check, clock, pack, unpack
 
 LATENCY = 2
 SETTLE = 2
@@ -21,7 +20,7 @@ async def equals_indexing(dut: Any) -> None:
     rng = np.random.default_rng(SEED)
     lanes, long = int(dut.LANES.value), int(dut.WIDE.value)
     table = np.zeros(4096, np.int64)
-    Clock(dut.clk, 5, unit="ns").start()
+    clock(dut)
     dut.load_valid.value = 0
     for _ in range(3):
         await FallingEdge(dut.clk)

@@ -16,9 +16,8 @@ from typing import Any
 import cocotb
 import numpy as np
 import numpy.typing as npt
-from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly
-from stream import SEED, TRANSACTIONS
+from stream import SEED, TRANSACTIONS, clock
 
 from hwgen.plan.assemble import config_hash
 from hwgen.plan.program import HEADER, INSTRUCTION, MAGIC, VERSION, Config, Flag, Opcode, Queue
@@ -196,7 +195,7 @@ class Bench:
     axi_idle: bool = True
 
     async def reset(self) -> None:
-        Clock(self.dut.clk, 5, unit="ns").start()
+        clock(self.dut)
         self.pins = {}
         zero = (
             "start frames trace_enable program_address read_ready data_valid data data_error command_ready "

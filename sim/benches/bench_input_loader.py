@@ -11,7 +11,7 @@ from typing import Any
 import cocotb
 import numpy as np
 from axi_memory import Memory, Read, quiet
-from cocotb.triggers import FallingEdge, Timer
+from cocotb.triggers import FallingEdge
 from engine import CONFIG, Command, Engine
 from stream import SEED, TRANSACTIONS
 
@@ -28,8 +28,6 @@ class Loader(Engine):
 
     async def begin(self) -> None:
         dut = self.dut
-        dut.reset.value = 1
-        await Timer(1, "ns")  # before the first clock edge: registers are random
         quiet(dut, "m")
         dut.fetch_read_valid.value = 0
         dut.command_offset.value = 0

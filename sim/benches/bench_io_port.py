@@ -13,9 +13,8 @@ from typing import Any
 import cocotb
 import numpy as np
 from axi_memory import Memory, Read, Write, cycles, quiet
-from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly
-from stream import SEED, TRANSACTIONS
+from stream import SEED, TRANSACTIONS, clock
 
 BEAT = 16
 WORDS = 4096
@@ -67,7 +66,7 @@ class Port:
         for name in ("fetch_read", "input_read", "write", "word"):
             getattr(dut, f"{name}_valid").value = 0
         quiet(dut, "m")
-        Clock(dut.clk, 5, unit="ns").start()
+        clock(dut)
         dut.reset.value = 1
         for _ in range(4):
             await FallingEdge(dut.clk)

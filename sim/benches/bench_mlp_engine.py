@@ -102,7 +102,7 @@ class Batch:
             flags = int(Flag.TABLE) | (int(Flag.WIDE) if wide else 0)
             retain = self.table is not None and self.table[1] == wide and self.below(3) > 0
             if self.table is None or not retain:
-                self.table = self.rows(self.some_codes((32 if wide else 2, ROW_BYTES))), wide
+                self.table = self.rows(self.rng.integers(0, 256, (32 if wide else 2, ROW_BYTES), np.uint8)), wide
             fields["t_row"] = self.table[0]
         slots = [s for s in range(self.bench.config.slots) if s == 0 or self.below(4)]
         for index, slot in enumerate(slots):
@@ -196,7 +196,7 @@ class Batch:
         fields |= self.pixel("y", groups, bool(self.below(2)), fields["x_pad"])
         self.codes(fields, groups, x.reshape(groups, LANES))
         fields |= {"x_groups": groups, "y_groups": groups, "channels": count, "y_zero": self.below(256) - 128}
-        self.give(Opcode.LAYER_NORM, bool(self.below(2)), False, w_row=w_row, **fields, y_rows=1, y_cols=1)
+        self.give(Opcode.LAYER_NORM, not even and bool(self.below(2)), False, w_row=w_row, **fields, y_rows=1, y_cols=1)
 
 
 def placed(bench: Engine, kind: str, *sizes: int) -> Batch:

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 from engine import CONFIG, READ_LATENCY, RESIDUAL, WINDOW, WRITE, Codes, struct, write_words
-from stream import SEED, TRANSACTIONS
+from stream import SEED, TRANSACTIONS, clock
 
 from hwgen.plan.program import LANES
 
@@ -134,7 +133,7 @@ class Bench:
         self.drive([0] * CLIENTS, [0] * CLIENTS, [0] * CLIENTS, [[0] * CLIENTS] * 3)
 
     async def start(self) -> None:
-        Clock(self.dut.clk, 5, unit="ns").start()
+        clock(self.dut)
         self.quiet()
         self.dut.reset.value = 1
         for _ in range(12):

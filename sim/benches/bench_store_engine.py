@@ -13,7 +13,7 @@ from typing import Any
 import cocotb
 import numpy as np
 from axi_memory import Memory, Write, quiet
-from cocotb.triggers import FallingEdge, ReadOnly, Timer
+from cocotb.triggers import FallingEdge, ReadOnly
 from engine import CONFIG, Engine, decode
 from stream import SEED, TRANSACTIONS
 
@@ -50,8 +50,6 @@ class Store(Engine):
 
     async def begin(self) -> None:
         dut = self.dut
-        dut.reset.value = 1
-        await Timer(1, "ns")  # before the first clock edge: registers are random
         quiet(dut, "m")
         dut.trace_valid.value = 0
         await self.start()

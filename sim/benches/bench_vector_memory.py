@@ -7,10 +7,9 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 from engine import CONFIG, VECTOR_LATENCY
-from stream import SEED, TRANSACTIONS, pack
+from stream import SEED, TRANSACTIONS, clock, pack
 
 from hwgen.plan.program import LANES
 
@@ -20,7 +19,7 @@ async def equals_array(dut: Any) -> None:
     rng = np.random.default_rng(SEED)
     words, slot_bits = CONFIG.vector_words, max(1, (CONFIG.slots - 1).bit_length())
     memory = np.zeros((CONFIG.slots, words, LANES), np.int8)
-    Clock(dut.clk, 5, unit="ns").start()
+    clock(dut)
     dut.read_valid.value = 0
     dut.write_valid.value = 0
     dut.reset.value = 1

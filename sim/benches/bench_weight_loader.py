@@ -10,10 +10,9 @@ from typing import Any
 import cocotb
 import numpy as np
 from axi_memory import Memory, Read, quiet
-from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly
 from engine import CONFIG
-from stream import SEED, TRANSACTIONS
+from stream import SEED, TRANSACTIONS, clock
 
 from hwgen.plan.program import INSTRUCTION, ROW_BYTES, Opcode, instruction
 
@@ -70,7 +69,7 @@ class Loader:
         self.running = [deque(), deque()]
         dut.base.value = sum(m.origin << 64 * j for j, m in enumerate(self.memories))
         dut.weight_bytes.value = len(self.weights)
-        Clock(dut.clk, 5, unit="ns").start()
+        clock(dut)
         dut.reset.value = 1
         for _ in range(4):
             await FallingEdge(dut.clk)

@@ -7,9 +7,8 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly
-from stream import SEED, TRANSACTIONS, pack
+from stream import SEED, TRANSACTIONS, clock, pack
 
 from hwgen.plan.program import ROW_BYTES
 
@@ -22,7 +21,7 @@ async def serves_readers(dut: Any) -> None:
     rng = np.random.default_rng(SEED)
     readers, rows, first = (int(getattr(dut, n).value) for n in ("READERS", "ROWS", "FIRST_ROW"))
     memory = rng.integers(0, 256, (rows, PORTS, ROW_BYTES // PORTS), np.uint8)
-    Clock(dut.clk, 5, unit="ns").start()
+    clock(dut)
     dut.ring_valid.value = 0
     dut.write_valid.value = 0
     dut.reset.value = 1

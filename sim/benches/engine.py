@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly
+from stream import clock
 
 from hwgen.backends.reference.program import EXECUTE, Machine
 from hwgen.backends.reference.program import _decode as decode
@@ -95,15 +95,26 @@ class Command:
         return self.done - self.taken
 
     @property
+    def window_pad(self) -> int:
+        return int(self.record["x_pad"])
+
+    @property
+    def residual_pad(self) -> int:
+        """-1: none."""
+        return int(self.record["r_pad"]) if int(self.record["flags"]) & Flag.ADD else -1
+
+    @property
     def reads(self) -> set[int]:
         """Pads that it reads."""
-        i = self.record
-        return {int(i["x_pad"])} | ({int(i["r_pad"])} if int(i["flags"]) & Flag.ADD else set())
+        return {self.window_pad, self.residual_pad} - {-1}
 
     def depends(self, other: Command) -> bool:
-        """Whether it may read what ``other`` writes, or write what it reads. Outputs in the same pad are in order."""
+        """Whether it may read what ``other`` writes, or write what it reads, or both may read one pad through both
+        ports at a time. Outputs in the same pad are in order. (In the machine commands of one slot never overlap.)"""
         if self.slot != other.slot:
             return False
+        if self.window_pad == other.residual_pad or self.residual_pad == other.window_pad:
+            return True
         return int(other.record["y_pad"]) in self.reads or int(self.record["y_pad"]) in other.reads
 
 
@@ -180,7 +191,7 @@ class Engine:
         for name in ("write", "window", "ring_valid", "vector_write_valid", "vector_read_valid", "ring_stall"):
             self._pin(f"host_{name}", 0)
         self._pin("command_valid", 0)
-        Clock(self.dut.clk, 5, unit="ns").start()
+        clock(self.dut)
         self.dut.reset.value = 1
         for _ in range(12):
             await self.tick()

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from cocotb.clock import Clock
+from cocotb.handle import Immediate
 from cocotb.triggers import FallingEdge, ReadOnly
 
 SEED = int(os.environ["HWGEN_SEED"])
@@ -36,9 +37,18 @@ def unpack(word: int, bits: int, count: int) -> list[int]:
     return [v - (1 << bits) if v >> (bits - 1) else v for v in values]
 
 
+def clock(dut: Any) -> None:
+    """Starts the clock (5 ns), low first: a reset that is set now is high at the first rising edge.
+
+    Without it a check of the design may see random registers and stop the simulation. The clock is random too, so it
+    becomes 0 at once, before the model is evaluated."""
+    dut.clk.value = Immediate(0)
+    Clock(dut.clk, 5, unit="ns").start(start_high=False)
+
+
 async def reset(dut: Any) -> None:
-    """Starts the clock (5 ns) and holds reset for three cycles; afterwards nothing is offered."""
-    Clock(dut.clk, 5, unit="ns").start()
+    """Starts the clock and holds reset for three cycles; afterwards nothing is offered."""
+    clock(dut)
     if hasattr(dut, "in_valid"):
         dut.in_valid.value = 0
     dut.reset.value = 1

@@ -13,7 +13,8 @@
 // a residual RESIDUAL_WORDS. The larger of
 //   array     sum over tiles and runs of steps * max(n, 2 T, 4)
 //   epilogue  sum over tiles and runs of n * existing groups of the tile * TP / chunk + 1
-// A run of fewer than 37 cycles waits until half of the accumulators is free: two runs take one of them and 37.
+// A run waits until half of the accumulators is free, which is when the epilogue of the run before the last has 24 chunks left:
+// two runs take one of them, 37 and what the epilogue of one takes beyond 24 chunks.
 // Commands in succession: 1 more for the array, 2 for the epilogue; there a table that is not retained takes 32 cycles a row
 // and about 25, while the array goes on for up to two runs. A lone command adds about 85: 20 preparation, 15 first rows, 35
 // to the accumulators, 15 or 23 epilogue.
