@@ -115,7 +115,11 @@ ENGINES: dict[str, Bench] = {
     ),
     "pads_single": Bench("bench_pads", "pads_top", config=SMALL | {"slots": 1, "pad_depth": 64, "residual_words": 1}),
     "array_engine": Bench(
-        "bench_array_engine", "array_engine_top", models=("models/mac_block.sv",), config=SMALL, transactions=12
+        "bench_array_engine",
+        "array_engine_top",
+        models=("models/mac_block.sv",),
+        config=SMALL | {"residual_words": 1},
+        transactions=12,
     ),
     "array_engine_8": Bench(
         "bench_array_engine",

@@ -262,6 +262,26 @@ async def commands(dut: Any) -> None:
 
 
 @cocotb.test()
+async def epilogues(dut: Any) -> None:
+    """Two commands at full speed with epilogues longer than their sums: a residual, then mostly none; tables."""
+    bench = await start(dut)
+    rng, config = bench.rng, bench.config
+    mode = min(config.blocks.bit_length() - 1, 4)
+    for _ in range(8):
+        bench.ring[:TABLE_ROWS] = rng.integers(0, 256, (TABLE_ROWS, ROW_BYTES), np.uint8)
+        batch, w_row = [], TABLE_ROWS
+        for n in range(2):
+            groups = int(rng.integers(1, 1 + 3 * config.acc_groups)) if n else 3 * config.acc_groups
+            add = n == 0 or rng.random() < 0.2
+            shape = Shape(mode, columns=groups << mode, rows=1, add=add)
+            flags = int(rng.choice([0, Flag.TABLE, Flag.TABLE | Flag.WIDE]))
+            new = record(bench, shape, w_row, flags, table=int(rng.integers(TABLE_ROWS - 32)), most=0)
+            w_row += shape.blob_rows(config.blocks)
+            batch.append(Command(new, n % config.slots))
+        await bench.run(batch)
+
+
+@cocotb.test()
 async def cycles(dut: Any) -> None:
     """Commands of one shape take the cycles of the header: no cycle is lost between steps, runs and tiles."""
     bench = await start(dut)

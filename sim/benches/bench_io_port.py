@@ -87,12 +87,17 @@ class Port:
         if job.final:
             self.answers.append((job.tag, self.asked))
 
+    def busy(self) -> bool:
+        """Whether something was not asked for or answered. Writes that are not ``final`` show only in ``idle``."""
+        waiting = any(c.requests or c.beats for c in self.clients) or self.jobs or self.words or self.answers
+        return bool(waiting) or not int(self.dut.idle.value)
+
     async def run(self, pause: float) -> None:
         """Until every request has been answered."""
         dut, rng = self.dut, self.rng
         write_offered = word_offered = False
         quiet_cycles = 0
-        while any(c.requests or c.beats for c in self.clients) or self.jobs or self.words or self.answers:
+        while self.busy():
             for client in self.clients:
                 client.offered = client.offered or (bool(client.requests) and rng.random() >= pause)
                 address, beats = client.requests[0] if client.offered else (int(rng.integers(1 << 60)) * 16, 7)
