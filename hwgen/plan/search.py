@@ -40,7 +40,7 @@ OPTIONAL_ENGINES = {
     Queue.MLP: HEAD,
 }
 """Engines that a machine may lack, and the kinds of kernels that need them."""
-RING_AHEAD = 4096
+RING_AHEAD = 8192
 """Rows of the ring from which more would not help the SystemVerilog to load ahead."""
 SEGMENT_MAX = 14
 """Kernels of a tiled segment."""
