@@ -5,7 +5,9 @@ Some groups of frames run in the abstract: an instruction at the head of its que
 hold. If all are executed, nothing can block for ever. On the way each instruction gets what is known for certain when
 it starts: for each queue the number of instructions that are complete (a vector clock). It knows what its waits name,
 what those knew, and what the instruction before it in its queue knew. Every pair of accesses that must keep its order
-is then compared with these clocks. Nothing here is shared with hwgen.plan.waits, which made the waits.
+is then compared with these clocks. The last group is played with every number of frames: what is for a missing frame
+counts as complete in its turn and waits for nothing, so whoever waits for it learns less. Nothing here is shared with
+hwgen.plan.waits, which made the waits.
 
 What the engines promise (docs/machine.md): a queue starts and completes its instructions in order; the weight loader
 and the MLP engine do one instruction after the other.
@@ -52,13 +54,20 @@ def prove_order(accesses: Sequence[Access], config: Config) -> None:
 
     ``accesses`` are those of one group in sequential order.
     """
-    run = _Run(accesses)
+    for missing in range(config.slots):
+        _prove(accesses, config, GROUPS * config.slots - missing)
+
+
+def _prove(accesses: Sequence[Access], config: Config, frames: int) -> None:
+    run = _Run(accesses, config.slots, frames)
     clocks = run.clocks()
     ring = _Memory("ring rows", config.ring_rows + config.head_rows)
     vectors = [_Memory(f"vector words of slot {s}", config.vector_words) for s in range(config.slots)]
     body: list[tuple[int, int] | None] = [None] * config.slots
     for group in range(GROUPS):
         for index, access in enumerate(accesses):
+            if not run.exists(group, access):
+                continue
             count = run.position(group, index) + 1
             clock = clocks[access.queue][count - 1]
             if access.body:
@@ -110,8 +119,8 @@ class _Memory:
 class _Run:
     """The abstract execution. A position numbers the instructions of a queue over the groups."""
 
-    def __init__(self, accesses: Sequence[Access]) -> None:
-        self.accesses = accesses
+    def __init__(self, accesses: Sequence[Access], slots: int, frames: int) -> None:
+        self.accesses, self.slots, self.frames = accesses, slots, frames
         self.members: list[list[int]] = [[] for _ in Queue]
         self.numbers = []
         for index, access in enumerate(accesses):
@@ -121,10 +130,16 @@ class _Run:
     def position(self, group: int, index: int) -> int:
         return group * len(self.members[self.accesses[index].queue]) + self.numbers[index]
 
-    def needs(self, queue: int, position: int) -> list[tuple[int, int]]:
-        """``(queue, complete instructions)`` for which the one at a position waits."""
+    def exists(self, group: int, access: Access) -> bool:
+        """Whether the frame of an instruction exists; of LOAD_WEIGHTS the first that it serves."""
+        return group * self.slots + access.slot < self.frames
+
+    def needs(self, queue: int, position: int) -> list[tuple[int, int]] | None:
+        """``(queue, complete instructions)`` for which the one at a position waits; None if its frame is missing."""
         group, number = divmod(position, len(self.members[queue]))
         access = self.accesses[self.members[queue][number]]
+        if not self.exists(group, access):
+            return None
         found = []
         for other in range(len(Queue)):
             count = group * len(self.members[other]) + access.waits[other]
@@ -145,6 +160,14 @@ class _Run:
                 while len(started[queue]) < total:
                     position = len(started[queue])
                     needs = self.needs(queue, position)
+                    if needs is None:
+                        nothing = [0] * len(Queue)
+                        started[queue].append(started[queue][-1] if position else nothing)
+                        end = (ended[queue][-1] if position else nothing).copy()
+                        end[queue] = position + 1
+                        ended[queue].append(end)
+                        moved = True
+                        continue
                     if any(count > len(ended[other]) for other, count in needs):
                         break
                     known = [ended[other][count - 1] for other, count in needs]

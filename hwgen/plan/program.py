@@ -247,8 +247,16 @@ class Config:
     """Longest vector of the MLP engine."""
     head_dim: int = 16
     """Largest head of the linear-attention engine: 16 or 32."""
+    attention_bits: int = 29
+    """RTL: bits of the largest sum K^T V, 20 to 32 (:func:`hwgen.kernels.linear_attention.sum_bits`). The engine multiplies
+    Q with 8 of them a cycle."""
     image_row_bytes: int = 1024
     """Longest row of the input image in bytes, rounded up to 16."""
+
+    @property
+    def attention_digits(self) -> int:
+        """RTL: digits of a sum K^T V; a pixel of 16 channels takes as many cycles."""
+        return 3 if self.attention_bits <= 24 else 4
 
 
 def queues(instructions: npt.NDArray[Any], config: Config) -> npt.NDArray[np.int64]:

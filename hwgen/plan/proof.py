@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from hwgen import ir
 from hwgen.errors import InternalError
+from hwgen.kernels.linear_attention import sum_bits
 from hwgen.numerics import ADD_MULTIPLIER_BITS
 from hwgen.plan import layout
 from hwgen.plan.assemble import config_hash
@@ -480,6 +481,8 @@ class _Proof:
             y = self.tensors[op.y]
             self.equal(i, y_row0=0, y_rows=y.height, y_cols=y.width, y_slot=0)
             self.require(op.head_dim <= config.head_dim, f"heads of {op.head_dim}")
+            bits = sum_bits(op, self.graph.tensors[op.xs[0]].quant.zero_point, y.height * y.width)
+            self.require(bits <= config.attention_bits, f"sums of {bits} bits on a machine of {config.attention_bits}")
         self.equal(i, flags=flags | (i.flags & Flag.RETAIN))
         if isinstance(op, ir.Conv):
             shifts = op.requant.shift

@@ -105,9 +105,11 @@ def _eltwise(i: SimpleNamespace, config: Config) -> Cycles:
 
 def _attention(i: SimpleNamespace, config: Config) -> Cycles:
     depth, p, units = config.head_dim // LANES, i.y_rows * i.y_cols, i.y_groups
-    lead, tile = (440 + 192 * depth, 192) if i.flags & Flag.QUANTIZED else (115 + 64 * depth, 64)
-    first, second = depth * (p + p % 2 + 15), 4 * depth * p
-    return Cycles(lead, units * first + (units - 1) * max(second, tile * depth + 35) + second, 0)
+    digits = config.attention_digits
+    start, tile, more = (419, 192, 32 + digits) if i.flags & Flag.QUANTIZED else (106, 16 * digits, 28)
+    first, second = depth * (p + p % 2 + 15), digits * depth * p
+    main = units * first + (units - 1) * max(second, tile * depth + more) + second
+    return Cycles(start + (tile + digits) * depth, main, 0)
 
 
 def _input(i: SimpleNamespace, config: Config) -> Cycles:
@@ -182,7 +184,8 @@ def play(
     groups = -(-frames // slots)
     totals = [groups * len(m) for m in members]
     complete: list[list[int]] = [[] for _ in Queue]  # when each instruction's effect can be seen
-    main_end = [START] * len(Queue)
+    issued = [START] * len(Queue)
+    main_end, ended = [START] * len(Queue), [START] * len(Queue)
     busy = [0] * len(Queue)
     done: list[int] = []
     memory = START
@@ -196,7 +199,7 @@ def play(
         last = complete[q][-1] if complete[q] else START
         if not users[members[q][number]] & (1 << min(slots, frames - group * slots)) - 1:
             return last  # its frames do not exist
-        at = last if q in (Queue.MLP, Queue.STORE) else START
+        at = last if q in (Queue.MLP, Queue.STORE) else issued[q]
         for e, wait in needs[members[q][number]]:
             count = group * len(members[e]) + wait
             if count > len(complete[e]):
@@ -217,13 +220,15 @@ def play(
             complete[q].append(last)
             continue
         c = costs[index]
+        issued[q] = at
         begin = max(at + c.lead, main_end[q])
         if q in (Queue.WEIGHTS, Queue.HEAD):
             begin = max(begin, memory)
             memory = begin + c.main
         main_end[q] = begin + c.main
-        end = max(main_end[q] + c.tail, last)
-        busy[q] += end - max(at, last)
+        end = max(main_end[q] + c.tail, ended[q])
+        busy[q] += end - max(at, ended[q])
+        ended[q] = end
         complete[q].append(end + (SETTLE if Queue.INPUT <= q <= Queue.MLP else 2))
         if index in stores:
             done.append(end)
