@@ -166,12 +166,15 @@ ENGINES: dict[str, Bench] = {
         "bench_attention_engine", "attention_engine_top", config=SMALL | {"head_dim": 32}, transactions=24
     ),
     "attention_engine_3": Bench(
-        "bench_attention_engine", "attention_engine_top", config=SMALL | {"attention_bits": 24}, transactions=24
+        "bench_attention_engine",
+        "attention_engine_top",
+        config=SMALL | {"attention_bits": 24, "attention_divide_bits": 55},
+        transactions=24,
     ),
     "attention_engine_3_32": Bench(
         "bench_attention_engine",
         "attention_engine_top",
-        config=SMALL | {"attention_bits": 24, "head_dim": 32},
+        config=SMALL | {"attention_bits": 24, "attention_divide_bits": 55, "head_dim": 32},
         transactions=24,
     ),
 }

@@ -248,8 +248,12 @@ class Config:
     head_dim: int = 16
     """Largest head of the linear-attention engine: 16 or 32."""
     attention_bits: int = 29
-    """RTL: bits of the largest sum K^T V, 20 to 32 (:func:`hwgen.kernels.linear_attention.sum_bits`). The engine multiplies
-    Q with 8 of them a cycle."""
+    """RTL: bits of the largest sum K^T V, 20 to 32 (:func:`hwgen.kernels.linear_attention.sum_bits`). The engine
+    multiplies Q with 8 of them a cycle."""
+    attention_divide_bits: int = 62
+    """RTL: bits of the largest scaled numerator and denominator, 32 to 62 (``divide_bits`` there)."""
+    attention_quantized: int = 1
+    """RTL: 0 leaves out what only an ATTENTION with QUANTIZED needs: tables and requantization."""
     image_row_bytes: int = 1024
     """Longest row of the input image in bytes, rounded up to 16."""
 

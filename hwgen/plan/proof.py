@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from hwgen import ir
 from hwgen.errors import InternalError
-from hwgen.kernels.linear_attention import sum_bits
+from hwgen.kernels.linear_attention import divide_bits, sum_bits
 from hwgen.numerics import ADD_MULTIPLIER_BITS
 from hwgen.plan import layout
 from hwgen.plan.assemble import config_hash
@@ -481,8 +481,13 @@ class _Proof:
             y = self.tensors[op.y]
             self.equal(i, y_row0=0, y_rows=y.height, y_cols=y.width, y_slot=0)
             self.require(op.head_dim <= config.head_dim, f"heads of {op.head_dim}")
-            bits = sum_bits(op, self.graph.tensors[op.xs[0]].quant.zero_point, y.height * y.width)
-            self.require(bits <= config.attention_bits, f"sums of {bits} bits on a machine of {config.attention_bits}")
+            zero = self.graph.tensors[op.xs[0]].quant.zero_point
+            bits, divide = (f(op, zero, y.height * y.width) for f in (sum_bits, divide_bits))
+            inside = bits <= config.attention_bits and divide <= config.attention_divide_bits
+            limits = f"{config.attention_bits} and {config.attention_divide_bits}"
+            self.require(inside, f"sums of {bits} bits, quotients of {divide} bits on a machine of {limits}")
+            able = op.quantized is None or bool(config.attention_quantized)
+            self.require(able, "attention with every edge quantized on a machine without")
         self.equal(i, flags=flags | (i.flags & Flag.RETAIN))
         if isinstance(op, ir.Conv):
             shifts = op.requant.shift

@@ -16,13 +16,10 @@ from engine import Command, Engine
 from stream import SEED, TRANSACTIONS
 
 from hwgen import ir
-from hwgen.kernels.linear_attention import DIGITS_MARGIN, sum_bits
+from hwgen.kernels.linear_attention import DIGITS_MARGIN, divide_bits, sum_bits
 from hwgen.plan import layout
 from hwgen.plan.program import LANES, Config, Flag, Opcode, instruction
 from random_programs import case
-
-BITS = 62
-"""Numerators and denominators stay below 2^62."""
 
 
 def codes(rng: np.random.Generator, shape: tuple[int, ...], zero: int, largest: bool) -> Any:
@@ -41,22 +38,22 @@ def codes(rng: np.random.Generator, shape: tuple[int, ...], zero: int, largest: 
     return found
 
 
-def exact(rng: np.random.Generator, zero: int, dim: int, pixels: int) -> ir.Divide:
-    """A division of exact sums that keeps the bounds."""
+def exact(rng: np.random.Generator, zero: int, dim: int, pixels: int, bits: int) -> ir.Divide:
+    """A division of exact sums whose numerators and denominators stay below ``2^bits``."""
     relu, value = 127 - zero, max(127 - zero, 128 + zero)
     numerator = max(1, dim * relu * relu * pixels * value)
     normalizer = max(1, dim * relu * relu * pixels)
-    most = BITS - numerator.bit_length()
+    most = bits - numerator.bit_length()
     shift = int(rng.choice([0, most, rng.integers(most + 1), rng.integers(min(most, 20) + 1)]))
-    limit = min((1 << 31) - 1, ((1 << BITS) - 1) // normalizer)
+    limit = min((1 << 31) - 1, ((1 << bits) - 1) // normalizer)
     near = int((1 << shift) * float(rng.choice([0.05, 1.0, 1.0 + rng.random(), 40.0])))
     multiplier = int(np.clip(int(rng.choice([near, near, near, limit, rng.integers(1, limit + 1)])), 1, limit))
-    room = (1 << BITS) - 1 - normalizer * multiplier
+    room = (1 << bits) - 1 - normalizer * multiplier
     epsilon = min(room, int(rng.choice([0, 0, 1, multiplier, rng.integers(1 << 40), room])))
     return ir.Divide(multiplier, shift, epsilon, int(rng.integers(-128, 128)))
 
 
-def edges(rng: np.random.Generator, dim: int, pixels: int) -> tuple[ir.Divide, ir.QuantizedAttention]:
+def edges(rng: np.random.Generator, dim: int, pixels: int, bits: int) -> tuple[ir.Divide, ir.QuantizedAttention]:
     """Tables and factors for which codes spread, and some for which they do not."""
 
     def table() -> Any:
@@ -76,7 +73,7 @@ def edges(rng: np.random.Generator, dim: int, pixels: int) -> tuple[ir.Divide, i
         table(), table(), table(), d_table, zeros[0], zeros[1], zeros[2], int(rng.integers(-128, 128)),
         requant(pixels * 100 * int(rng.integers(1, 100))), requant(dim * 100 * int(rng.integers(1, 100))), zeros[3],
     )  # fmt: skip
-    shift = int(rng.choice([0, 53, rng.integers(54), 16 + rng.integers(10)]))
+    shift = int(rng.choice([0, bits - 8, rng.integers(bits - 7), 16 + rng.integers(10)]))
     near = int((1 << shift) * float(rng.choice([0.01, 1.0, rng.random()])))
     return ir.Divide(int(np.clip(near, 1, (1 << 31) - 1)), shift, 0, int(rng.integers(-128, 128))), spec
 
@@ -115,10 +112,11 @@ def command(bench: Engine, rng: np.random.Generator, row: int, largest: bool = F
     x_pad, y_pad = (int(p) for p in rng.permutation(config.pads)[:2])
     x_base = int(rng.integers(config.pad_depth - 3 * groups * heads * x_plane + 1))
     y_base = int(rng.integers(config.pad_depth - (y_group0 + groups * heads) * y_plane + 1))
-    divide, spec = edges(rng, dim, pixels) if quantized else (exact(rng, zero, dim, pixels), None)
+    bits = config.attention_divide_bits
+    divide, spec = edges(rng, dim, pixels, bits) if quantized else (exact(rng, zero, dim, pixels, bits), None)
     q, k, v = (int(o) * dim for o in rng.permutation(3))
     op = ir.Attention("op", ("x",), "y", dim, q, k, v, divide, spec)
-    assert sum_bits(op, zero, pixels) <= config.attention_bits
+    assert sum_bits(op, zero, pixels) <= config.attention_bits and divide_bits(op, zero, pixels) <= bits
     blob = layout.attention_rows(op, zero)
     bench.ring[row : row + len(blob)] = blob
     pad = bench.machines[slot].pads[x_pad]

@@ -578,6 +578,20 @@ async def latency(dut: Any) -> None:
 
 
 @cocotb.test()
+async def slow_engines(dut: Any) -> None:
+    """Commands stay offered while the next record, mostly of another slot or group, is loaded."""
+    bench, rng = await begin(dut)
+    bench.style = Style((20, 40), (1, 1), 1.0, (1, 4), 0.0, 1.0)
+    program = random_program(rng, 16, [int(Queue.INPUT), int(Queue.STORE)])
+    for records in program.queues:
+        records["wait_mask"] = 0
+    bench.prepare(program, 3 * SLOTS + 1, False)
+    await bench.run(20000)
+    bench.expect_all()
+    bench.expect_counters()
+
+
+@cocotb.test()
 async def bad_headers(dut: Any) -> None:
     """Nothing runs, nothing else is read, the right bit is set, and the next run is right."""
     bench, rng = await begin(dut)

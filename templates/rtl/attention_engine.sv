@@ -21,14 +21,14 @@
 // 12 DSPs with 4 digits: 5 attention_prepare, 6 attention_quotient, 1 for products of sizes; with 3: 3, 8 and 1.
 //
 // GROUPS    channel groups of the largest head: 1 or 2
-// ACC_BITS  of the sums K^T V, with the sign: sum_bits in hwgen/kernels/linear_attention.py
+// ACC_BITS  of the sums K^T V, with the sign
 `default_nettype none
 
 module attention_engine
   import config_pkg::*;
 #(
     parameter int GROUPS   = HEAD_DIM / 16,
-    parameter int ACC_BITS = ATTENTION_BITS
+    parameter int ACC_BITS = ATTENTION_BITS  // sum_bits in hwgen/kernels/linear_attention.py
 ) (
     input  wire logic                           clk,
     input  wire logic                           reset,
@@ -113,7 +113,7 @@ module attention_engine
       y_rows <= command.y_rows;
       y_cols <= command.y_cols;
       w_row <= command.w_row;
-      quantized <= command.flags[FLAG_QUANTIZED];
+      quantized <= ATTENTION_QUANTIZED != 0 && command.flags[FLAG_QUANTIZED];
       slot <= command_slot;
       rows_read <= '0;
     end
@@ -596,6 +596,7 @@ module attention_engine
   word_t word;
   attention_quotient #(
       .ACC_BITS(ACC_BITS),
+      .DIVIDE_BITS(ATTENTION_DIVIDE_BITS),
       .DIGITS  (Digits),
       .GROUPS  (GROUPS)
   ) u_quotient (

@@ -15,15 +15,17 @@
 // Latency: 31 cycles from the last step of a pixel to its word, 30 with three digits; quantized 9 more. Initiation interval:
 // a pixel in DIGITS cycles. No stall. `reset` clears what is on its way.
 //
-// ACC_BITS  of a sum; sums K^T V have as many
-// DIGITS    of 8 bits of a sum K^T V: 3 or 4
-// GROUPS    channel groups of the largest head: 1 or 2
+// ACC_BITS     of a sum; sums K^T V have as many
+// DIVIDE_BITS  of the largest scaled numerator and of the largest denominator, at most 62
+// DIGITS       of 8 bits of a sum K^T V: 3 or 4
+// GROUPS       channel groups of the largest head: 1 or 2
 `default_nettype none
 
 module attention_quotient #(
-    parameter int ACC_BITS = 29,
-    parameter int DIGITS   = 4,
-    parameter int GROUPS   = 1
+    parameter int ACC_BITS    = 29,
+    parameter int DIVIDE_BITS = 62,
+    parameter int DIGITS      = 4,
+    parameter int GROUPS      = 1
 ) (
     input  wire logic                      clk,
     input  wire logic                      reset,
@@ -158,7 +160,8 @@ module attention_quotient #(
   logic [42:0] low_part, low_part_q;
   logic [Rest+16:0] high_part, high_part_q;
   logic [Rest+42:0] part;
-  logic [61:0] sum_d, denominator;
+  logic [61:0] sum_d;
+  logic [DIVIDE_BITS-1:0] denominator;
   always_ff @(posedge clk) begin
     low_d <= d[25:0];
     high_d <= d[DenominatorBits-1:26];
@@ -169,14 +172,15 @@ module attention_quotient #(
     high_part_q <= high_part;
     part <= {high_part_q + (Rest + 17)'(low_part_q[42:26]), low_part_q[25:0]};
     sum_d <= epsilon + 62'(part);
-    if (go[6]) denominator <= sum_d + 62'({part, 17'b0});
+    if (go[6]) denominator <= DIVIDE_BITS'(sum_d + 62'({part, 17'b0}));
   end
 
   // Whether it is 0, two cycles later; both flags for lane 0 from cycle 22 on.
-  logic [7:0] any_part;
+  localparam int AnyParts = (DIVIDE_BITS + 7) / 8;
+  logic [AnyParts-1:0] any_part;
   logic by_zero;
-  for (genvar i = 0; i < 8; i++) begin : gen_any
-    localparam int Top = 8 * i + 8 < 62 ? 8 * i + 8 : 62;
+  for (genvar i = 0; i < AnyParts; i++) begin : gen_any
+    localparam int Top = 8 * i + 8 < DIVIDE_BITS ? 8 * i + 8 : DIVIDE_BITS;
     always_ff @(posedge clk) any_part[i] <= denominator[Top-1:8*i] != '0;
   end
   // d_negative is there from cycle 2 on.
@@ -201,7 +205,7 @@ module attention_quotient #(
   );
   always_ff @(posedge clk) flags[3:1] <= flags[2:0];
 
-  logic [3:0][61:0] below;  // the denominator, by LaneTime
+  logic [3:0][DIVIDE_BITS-1:0] below;  // the denominator, by LaneTime
   assign below[0] = denominator;
   always_ff @(posedge clk) below[3:1] <= below[2:0];
 
@@ -303,14 +307,14 @@ module attention_quotient #(
     logic [9:0] quotient;
     logic ready_q, valid_q;
     divide_round #(
-        .NUMERATOR_BITS(63),
-        .DENOMINATOR_BITS(62)
+        .NUMERATOR_BITS(DIVIDE_BITS + 1),
+        .DENOMINATOR_BITS(DIVIDE_BITS)
     ) u_divide (
         .clk,
         .reset,
         .in_valid(1'b1),
         .in_ready(ready_q),
-        .numerator(fine),
+        .numerator(fine[DIVIDE_BITS:0]),
         .denominator(below[LaneTime]),
         .out_valid(valid_q),
         .out_ready(1'b1),
@@ -355,7 +359,7 @@ module attention_quotient #(
       if (go[LaneTime+22+DIGITS+Wait]) word[8*DIGITS*l+:8*Columns] <= codes[Columns-1:0];
     end
     logic unused;
-    assign unused = &{1'b0, n_code[l][11:8], sum[0], ready_q, valid_q, codes};
+    assign unused = &{1'b0, n_code[l][11:8], sum[0], ready_q, valid_q, codes, fine};
   end
 
   assign word_valid = go[26+DIGITS];

@@ -20,7 +20,7 @@
 // frames_done counts STOREs that are executed and done: a frame has one. queue_busy: cycles with a command in the engine.
 // queue_waiting: cycles with a record whose waits are not met, and no command offered. All counters start with a run.
 //
-// WRITE_SETTLE  cycles from `done` until what was written can be read; WATCHDOG_BITS  see above; RECORDS  fetched ahead
+// WRITE_SETTLE  cycles from `done` until what was written can be read; WATCHDOG_BITS  see above; RECORDS  fetched ahead, 2 or 4
 `default_nettype none
 
 module dispatcher
