@@ -285,6 +285,13 @@ def sim(
     waves: Annotated[
         Path | None, typer.Option("--waves", metavar="FILE.vcd", help="RTL: write all signals here (large).")
     ] = None,
+    dut: Annotated[
+        str,
+        typer.Option(
+            metavar="hwgen|vitis",
+            help="RTL: whose Verilog is simulated, hwgen's or what Vitis HLS made of the C++ (hwgen build --synth).",
+        ),
+    ] = "hwgen",
     verbose: Verbose = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -310,6 +317,7 @@ def sim(
             inject_fault=inject_fault,
             memory=Memory(**chosen) if chosen else None,
             waves=waves,
+            dut=dut,
             progress=progress,
         )
     emit(report, lambda: terminal.simulation(report, verbose=verbose), as_json=as_json, quiet=quiet)

@@ -80,20 +80,24 @@ def simulate(
     inject_fault: str | None = None,
     memory: rtl.Memory | None = None,
     waves: Path | None = None,
+    dut: str = "hwgen",
     progress: Progress = lambda what, done, total: None,
 ) -> dict[str, Any]:
     """Run ``frames`` frames and return the contract of ``hwgen sim --json``; ``exit_code`` is the command's.
 
     ``level`` is one of LEVELS, ``inject_fault`` one of :data:`hwgen.fault.KINDS`. ``memory`` and ``waves`` (a VCD file)
-    belong to level rtl. Raises UserError.
+    belong to level rtl, as ``dut``: whose Verilog is simulated, hwgen's or what Vitis HLS exported ("vitis"). Raises
+    UserError.
     """
     started = time.perf_counter()
     if level not in LEVELS:
         raise UserError(f"there is no level {level!r}. Use one of: {', '.join(LEVELS)}.")
     if inject_fault is not None and level == "onnxruntime":
         raise UserError("level onnxruntime runs no machine that a fault could go into. Use reference, csim or rtl.")
-    if level != "rtl" and (memory is not None or waves is not None):
-        raise UserError("memory latency, memory bandwidth and waves belong to the RTL simulation. Add --level rtl.")
+    if dut not in rtl.DUTS:
+        raise UserError(f"there is no dut {dut!r}. Use one of: {', '.join(rtl.DUTS)}.")
+    if level != "rtl" and (memory is not None or waves is not None or dut != "hwgen"):
+        raise UserError("memory latency, bandwidth, waves and dut belong to the RTL simulation. Add --level rtl.")
     if output is not None and not output.resolve().parent.is_dir():
         raise UserError(f"cannot write {output}: its folder does not exist. Create it or choose another path.")
     progress("reading the build", 0, 0)
@@ -113,6 +117,7 @@ def simulate(
                 inject_fault=inject_fault,
                 memory=memory,
                 waves=waves,
+                dut=dut,
                 progress=progress,
             )
         except InternalError as error:
@@ -253,6 +258,7 @@ def _against_reference(
     inject_fault: str | None,
     memory: rtl.Memory | None,
     waves: Path | None,
+    dut: str,
     progress: Progress,
 ) -> tuple[dict[str, Any], Codes]:
     frames = len(stimulus.images)
@@ -271,7 +277,7 @@ def _against_reference(
     if level == "csim":
         whole = _run_csim(build, program, stimulus, progress)
     elif level == "rtl":
-        whole, measured = _run_rtl(build, program, stimulus, memory, waves, injected is None, progress)
+        whole, measured = _run_rtl(build, program, stimulus, memory, waves, dut, injected is None, progress)
     outputs, mismatches, values, compared = [], [], 0, 0
     for frame in range(frames):
         progress("comparing" if whole else "simulating", frame, frames)
@@ -370,6 +376,7 @@ def _run_rtl(
     stimulus: Stimulus,
     memory: rtl.Memory | None,
     waves: Path | None,
+    dut: str,
     measure: bool,
     progress: Progress,
 ) -> tuple[Frames, dict[str, Any]]:
@@ -389,6 +396,7 @@ def _run_rtl(
         runs,
         memory=memory,
         waves=waves,
+        dut=dut,
         progress=progress,
     )
     first, last = result.outcomes[0], result.outcomes[-1]
@@ -413,13 +421,15 @@ def _performance(alone: dict[str, Any], steady: dict[str, Any], frames: int, clo
         interval = (times[-1] - times[WARM_UP - 1]) / (frames - WARM_UP)
     queues = [queue.name.lower() for queue in Queue]
     total = sum(steady["read_bytes"]) + steady["write_bytes"]
-    stalls = dict(zip(queues, steady["waiting"], strict=True))
-    stalls |= dict(zip(("array_weights", "array_epilogue", "depthwise_weights"), steady["stalls"], strict=True))
+    counted = bool(steady["busy"])  # Verilog of Vitis HLS has no counters
+    stalls = dict(zip(queues, steady["waiting"], strict=counted))
+    if counted:
+        stalls |= dict(zip(("array_weights", "array_epilogue", "depthwise_weights"), steady["stalls"], strict=True))
     return {
         "cycles": {
             "latency": alone["result_cycles"][0],
             "interval": interval,
-            "per_engine": {q: round(busy / frames, 1) for q, busy in zip(queues, steady["busy"], strict=True)},
+            "per_engine": {q: round(busy / frames, 1) for q, busy in zip(queues, steady["busy"], strict=counted)},
             "stalls": {name: round(cycles / frames, 1) for name, cycles in stalls.items()},
         },
         "bytes_per_frame": round(total / frames),

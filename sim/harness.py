@@ -169,6 +169,18 @@ ENGINES: dict[str, Bench] = {
     "attention_engine_32": Bench(
         "bench_attention_engine", "attention_engine_top", config=SMALL | {"head_dim": 32}, transactions=24
     ),
+    "attention_engine_3": Bench(
+        "bench_attention_engine",
+        "attention_engine_top",
+        config=SMALL | {"attention_bits": 24, "attention_divide_bits": 55},
+        transactions=24,
+    ),
+    "attention_engine_3_32": Bench(
+        "bench_attention_engine",
+        "attention_engine_top",
+        config=SMALL | {"attention_bits": 24, "attention_divide_bits": 55, "head_dim": 32},
+        transactions=24,
+    ),
 }
 """Engines and memories, which need a machine's config_pkg.sv; their tops are in ``sim/tops``."""
 

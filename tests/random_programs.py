@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small random Programs for engine tests, one kernel each, with the expected output from naive arithmetic.
+"""Small random Programs for engine tests, one kernel in every slot, with the expected output from naive arithmetic.
 
 ``case(opcode, seed, config)`` is deterministic. The expected tensors are computed here with loops over windows, integer
 division and :class:`fractions.Fraction`, on the IR operator: nothing is shared with the machines but the blob
@@ -56,7 +56,7 @@ SMALL = Config(
 
 @dataclass(frozen=True)
 class Case:
-    """A Program, its input buffer (one frame) and what the kernel must compute."""
+    """A Program, the input of one frame and what the kernel must compute for it, in any slot."""
 
     name: str
     program: Program
@@ -65,6 +65,36 @@ class Case:
     """(C, H, W); STORE writes it at word 0 of the output buffer, and it is the traced tensor at ``trace``."""
     trace: int
     """Word offset of the kernel's own output in the trace buffer."""
+
+    def among(self, place: int, frames: int) -> bytes:
+        """The input of ``frames`` frames: this one is number ``place``, the others are random bytes."""
+        rng = np.random.default_rng([place, frames])
+        return b"".join(self.inputs if f == place else rng.bytes(len(self.inputs)) for f in range(frames))
+
+
+def grouped(frame: Sequence[np.void], config: Config, rng: np.random.Generator) -> npt.NDArray[Any]:
+    """The instructions of a frame for every slot of a group, in a random order that leaves each frame's result alone.
+
+    Slots go in random parties, one after the other. Frames of a party share each LOAD_WEIGHTS: all have done what comes
+    before it, and what they do up to the next one is mixed.
+    """
+    records = np.array(frame, INSTRUCTION)
+    loads = [*np.flatnonzero(records["opcode"] == Opcode.LOAD_WEIGHTS).tolist(), len(records)]
+    cuts = np.flatnonzero(rng.integers(2, size=config.slots - 1)) + 1
+    order: list[tuple[int, int]] = []  # number in the frame, slots
+    for party in np.split(rng.permutation(config.slots), cuts):
+        start = 0
+        for load in loads:
+            following = dict.fromkeys(party.tolist(), start)
+            for slot in rng.permutation(np.repeat(party, load - start)).tolist():
+                order.append((following[slot], 1 << slot))
+                following[slot] += 1
+            if load < len(records):
+                order.append((load, sum(1 << slot for slot in following)))
+            start = load + 1
+    group: npt.NDArray[Any] = records[[number for number, _ in order]]
+    group["slots"] = [slots for _, slots in order]
+    return group
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -224,7 +254,7 @@ class Place:
 
 @dataclass
 class Builder:
-    """Collects instructions, weights and the input frame of one Program."""
+    """Collects the instructions of a frame, weights and the input frame of one Program."""
 
     config: Config
     rng: np.random.Generator
@@ -334,14 +364,15 @@ class Builder:
         for kernel, record in enumerate(self.instructions):
             record["kernel"] = kernel
         header = np.zeros(1, HEADER)
-        values = {"magic": MAGIC, "version": VERSION, "instructions": len(self.instructions)}
+        group = grouped(self.instructions, self.config, self.rng)
+        values = {"magic": MAGIC, "version": VERSION, "instructions": len(group)}
         values |= {"weight_bytes": len(self.weights), "input_words": len(self.frame) // LANES}
         values |= {"output_words": stored.groups * stored.shape[1] * stored.shape[2], "trace_words": self.trace_words}
         values |= {"config_hash": config_hash(self.config)}
         for key, value in values.items():
             header[key] = value
         weights = bytes(self.weights)
-        records = synchronize(np.array(self.instructions, INSTRUCTION), self.config, weights)
+        records = synchronize(group, self.config, weights)
         program = Program(self.config, header[0], records, weights).linked()
         codes = expected.astype(np.int8)
         assert np.array_equal(codes, expected) and codes.shape == y.shape

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The emitted machine, compiled and run: random one-kernel Programs, equal to the Program reference in every word of
-output and trace, on two configurations, under the sanitizers and with a second compiler."""
+output and trace, on machines of one, two and three slots, under the sanitizers and with a second compiler."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from hwgen.errors import InternalError, UserError
 from hwgen.plan.program import INSTRUCTION, INSTRUCTION_BYTES, VECTOR, Config, Flag, Opcode, Program
 from random_programs import OPCODES, SMALL, Case, case
 
-LARGE = Config(head_dim=32, pad_depth=512, epilogue_words=8)
-"""The default array; the wide epilogue, heads of 32."""
+LARGE = Config(head_dim=32, pad_depth=512, epilogue_words=8, slots=3)
+"""The default array; the wide epilogue, heads of 32, three slots."""
+SINGLE = replace(SMALL, slots=1, pad_depth=200, vector_words=50)
+"""Groups of one frame; sizes that are no powers of two."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,17 @@ class Machines:
             compile_csim(directory, sanitize=sanitize)
         return directory
 
-    def run(self, config: Config, subject: Case, *, sanitize: bool = False, trace: bool = True) -> CsimResult:
+    def run(
+        self, config: Config, subject: Case, frames: int = 1, *, sanitize: bool = False, trace: bool = True
+    ) -> CsimResult:
+        """The case's frame first, then random ones."""
         program = subject.program
         return run_csim(
             self.build(config, sanitize=sanitize),
             program.to_bytes(),
             program.weights,
-            subject.inputs,
-            1,
+            subject.among(0, frames),
+            frames,
             trace=trace,
             sanitize=sanitize,
         )
@@ -65,10 +70,10 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Machines:
 
 def check(machines: Machines, config: Config, opcode: Opcode, seeds: range, *, sanitize: bool = False) -> None:
     for seed in seeds:
-        subject = case(opcode, seed, config)
-        expected = execute(subject.program, subject.inputs, 1)
-        result = machines.run(config, subject, sanitize=sanitize)
-        where = f"seed {seed}: {subject.name}"
+        subject, frames = case(opcode, seed, config), 1 + seed % (config.slots + 2)
+        expected = execute(subject.program, subject.among(0, frames), frames)
+        result = machines.run(config, subject, frames, sanitize=sanitize)
+        where = f"seed {seed}, {frames} frames: {subject.name}"
         assert result.output == expected.output, where
         assert result.trace == expected.trace, where
 
@@ -81,6 +86,11 @@ def test_small_machine_equals_the_reference(machines: Machines, opcode: Opcode) 
 @pytest.mark.parametrize("opcode", OPCODES, ids=lambda o: o.name)
 def test_large_machine_equals_the_reference(machines: Machines, opcode: Opcode) -> None:
     check(machines, LARGE, opcode, range(100, 130 if opcode in (Opcode.CONV, Opcode.ATTENTION) else 110))
+
+
+@pytest.mark.parametrize("opcode", OPCODES, ids=lambda o: o.name)
+def test_one_slot_equals_the_reference(machines: Machines, opcode: Opcode) -> None:
+    check(machines, SINGLE, opcode, range(400, 406))
 
 
 @pytest.mark.parametrize("opcode", OPCODES, ids=lambda o: o.name)
@@ -101,10 +111,9 @@ def test_unpacked_and_packed_both_occur() -> None:
 
 
 def test_frames_follow_each_other(machines: Machines) -> None:
+    """In the last group one of two frames is missing."""
     first = case(Opcode.DEPTHWISE, 3)
-    other = np.random.default_rng(0).integers(0, 256, len(first.inputs), np.uint8).tobytes()
-    inputs = first.inputs + other + first.inputs
-    program = first.program
+    inputs, program = first.among(0, 3), first.program
     expected = execute(program, inputs, 3)
     lines: list[tuple[str, int, int]] = []
     result = run_csim(
@@ -112,8 +121,12 @@ def test_frames_follow_each_other(machines: Machines) -> None:
         progress=lambda *line: lines.append(line),
     )  # fmt: skip
     assert (result.output, result.trace) == (expected.output, expected.trace)
-    assert lines[-1][0] == "simulating frame 3 of 3"
-    assert lines[-1][2] == 3 * len(program.instructions)
+    assert [*dict.fromkeys(name for name, _, total in lines if total)] == [
+        "simulating frames 1 to 2 of 3",
+        "simulating frame 3 of 3",
+    ]
+    done = [count for _, count, total in lines if total]
+    assert done == sorted(done) and lines[-1][2] == 2 * len(program.instructions) > done[-1]
 
 
 def test_without_trace(machines: Machines) -> None:
@@ -149,9 +162,15 @@ def test_a_flipped_weight_bit_is_seen(machines: Machines, opcode: Opcode) -> Non
     assert seen >= 4
 
 
-def _with_fields(subject: Case, kind: Opcode, fields: dict[str, int]) -> Case:
+def _first(subject: Case, kind: Opcode, slot: int = 0) -> int:
+    """Number of the first instruction of an opcode for the frame in ``slot``."""
+    records = subject.program.instructions
+    return int(np.flatnonzero((records["opcode"] == kind) & (records["slots"] >> slot & 1 == 1))[0])
+
+
+def _with_fields(subject: Case, kind: Opcode, fields: dict[str, int], slot: int = 0) -> Case:
     records = subject.program.instructions.copy()
-    index = int(np.flatnonzero(records["opcode"] == kind)[0])
+    index = _first(subject, kind, slot)
     for name, value in fields.items():
         records[name][index] = value
     return replace(subject, program=replace(subject.program, instructions=records))
@@ -162,6 +181,9 @@ def _with_fields(subject: Case, kind: Opcode, fields: dict[str, int]) -> Case:
     [
         (Opcode.CONV, {"x_base": 60000}, "outside its pad"),
         (Opcode.CONV, {"y_base": 60000}, "outside its pad"),
+        (Opcode.CONV, {"x_base": SMALL.pad_depth}, "outside its pad"),  # the other slot's
+        (Opcode.CONV, {"y_base": SMALL.pad_depth}, "outside its pad"),
+        (Opcode.CONV, {"y_base": 65536 - SMALL.pad_depth}, "outside its pad"),  # wraps to the other slot's
         (Opcode.CONV, {"x_pad": 77}, "pad that does not exist"),
         (Opcode.CONV, {"mode": 3}, "more pixels than the array"),
         (Opcode.CONV, {"w_row": 1279}, "outside the weight ring"),
@@ -169,17 +191,50 @@ def _with_fields(subject: Case, kind: Opcode, fields: dict[str, int]) -> Case:
         (Opcode.LINEAR, {"x_base": 60000}, "outside the vector memory"),
         (Opcode.LINEAR, {"y_base": 60000}, "outside the vector memory"),
         (Opcode.STORE, {"x_base": 60000}, "outside the vector memory"),
+        (Opcode.STORE, {"x_base": SMALL.vector_words}, "outside the vector memory"),  # the other slot's
+        (Opcode.STORE, {"x_base": 65536 - SMALL.vector_words}, "outside the vector memory"),
     ],
 )
+@pytest.mark.parametrize("slot", [0, 1])
 def test_wrong_addresses_stop_the_machine(
-    machines: Machines, opcode: Opcode, fields: dict[str, int], message: str
+    machines: Machines, opcode: Opcode, fields: dict[str, int], message: str, slot: int
 ) -> None:
     subject = case(Opcode.CONV, 6)
     if "vector" in message:
         subject = next(c for c in (case(Opcode.LINEAR, s) for s in range(99)) if _only_vectors(c))
-    machines.run(SMALL, subject)
+    machines.run(SMALL, subject, 2)
     with pytest.raises(InternalError, match=message):
-        machines.run(SMALL, _with_fields(subject, opcode, fields))
+        machines.run(SMALL, _with_fields(subject, opcode, fields, slot), 2)
+
+
+def test_what_no_frame_needs_is_not_executed(machines: Machines) -> None:
+    """Wrong instructions of slot 1 matter only where there are two frames; so does a LOAD_WEIGHTS that only it uses."""
+    subject = next(c for c in (case(Opcode.CONV, s) for s in range(99)) if _loads_apart(c))
+    for opcode, fields in ((Opcode.CONV, {"y_base": 60000}), (Opcode.LOAD_WEIGHTS, {"w_row": 1280})):
+        broken = _with_fields(subject, opcode, fields, 1)
+        found, expected = machines.run(SMALL, broken), machines.run(SMALL, subject)
+        assert (found.output, found.trace) == (expected.output, expected.trace)
+        with pytest.raises(InternalError, match="outside"):
+            machines.run(SMALL, broken, 2)
+
+
+def _loads_apart(subject: Case) -> bool:
+    return int(subject.program.instructions["slots"][_first(subject, Opcode.LOAD_WEIGHTS, 1)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("opcode", "slots", "message"),
+    [
+        (Opcode.CONV, 0, "for no slot"),
+        (Opcode.LOAD_WEIGHTS, 0, "for no slot"),
+        (Opcode.LOAD_WEIGHTS, 5, "one that does not exist"),
+        (Opcode.CONV, 128, "one that does not exist"),
+        (Opcode.STORE, 3, "more than one slot"),
+    ],
+)
+def test_wrong_slots_stop_the_machine(machines: Machines, opcode: Opcode, slots: int, message: str) -> None:
+    with pytest.raises(InternalError, match=message):
+        machines.run(SMALL, _with_fields(case(Opcode.CONV, 6), opcode, {"slots": slots}))
 
 
 def _only_vectors(subject: Case) -> bool:
@@ -196,7 +251,7 @@ def test_a_wrong_order_stops_the_machine(machines: Machines, field: str, value: 
     subject = case(Opcode.CONV, 6)
     program = subject.program
     data = bytearray(program.to_bytes())
-    number = int(program.positions()[np.flatnonzero(program.instructions["opcode"] == Opcode.CONV)[0]])
+    number = int(program.positions()[_first(subject, Opcode.CONV)])
     assert INSTRUCTION.fields is not None
     data[(number + 1) * INSTRUCTION_BYTES + INSTRUCTION.fields[field][1]] = value
     with pytest.raises(InternalError, match=message):

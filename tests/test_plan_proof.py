@@ -13,6 +13,7 @@ import pytest
 from hwgen import ir
 from hwgen.errors import InternalError
 from hwgen.plan import Options, Segment, plan
+from hwgen.plan.assemble import config_hash
 from hwgen.plan.program import VECTOR, Flag, Opcode, Program, Queue
 from hwgen.plan.proof import prove
 from hwgen.plan.waits import synchronize
@@ -21,7 +22,7 @@ from random_graphs import Builder
 
 
 def example() -> tuple[ir.Graph, Program]:
-    """Every opcode; tiled with rings that wrap, weights in chunks and loaded again; then whole kernels."""
+    """Every opcode, for a group; tiled with rings that wrap, weights in chunks and loaded again; then whole kernels."""
     builder = Builder(7, (3, 22, 18), 2, True)
     builder.conv(32, 2, pads=(1, 1, 0, 0), act=256)
     start = builder.x
@@ -48,6 +49,13 @@ def find(program: Program, opcode: Opcode, choose: Callable[[Any], bool] = lambd
     """Index of an instruction."""
     records = program.instructions
     return [i for i, r in enumerate(records) if r["opcode"] == opcode and choose(r)][which]
+
+
+def unsynchronized(records: Any) -> None:
+    """Proves changed instructions, of the machine of ``PROGRAM``, with the waits that they have."""
+    header = PROGRAM.header.copy()
+    header["instructions"] = len(records)
+    prove(replace(PROGRAM, instructions=records, header=header).linked(), GRAPH)
 
 
 def check(records: Any = None, weights: bytes | None = None, **more: Any) -> None:
@@ -248,6 +256,144 @@ def test_finds_a_table_that_is_not_held() -> None:
             prove(replace(PROGRAM, instructions=changed), GRAPH)
         found += 1
     assert found > 5
+
+
+def test_finds_a_table_that_is_held_only_if_all_frames_exist() -> None:
+    """Slot 1 leaves slot 0's next table in the engine. Without its frame the engine holds another one."""
+    builder = Builder(3, (3, 24, 24))
+    builder.conv(16, act=256)
+    builder.conv(32, 3, act=256)
+    builder.pool()
+    builder.linear(10)
+    graph = builder.graph()
+    options = Options(segments=(Segment(0, 3, 4), Segment(3, 4, 1), Segment(4, 5, 1)))
+    program = plan(graph, LARGE, options=options).program
+    records = program.instructions
+    arrays = [n for n, r in enumerate(records) if r["opcode"] == Opcode.CONV]
+    found = 0
+    for other, last in ((a, b) for a in arrays for b in arrays if a < b):
+        before = [n for n in arrays if n < last and records["slots"][n] == 1]
+        if (records["slots"][other], records["slots"][last]) != (2, 1) or not before:
+            continue
+        kernels = [int(records["kernel"][n]) for n in (last, other, before[-1])]
+        if kernels not in ([1, 1, 2], [2, 2, 1]):
+            continue
+        # slot 1 stands still until slot 0 has come to its next table
+        ahead = [n for n in range(other, last) if records["slots"][n] != 2]
+        behind = [n for n in range(other + 1, last) if records["slots"][n] == 2]
+        order = [*range(other), *ahead, other, last, *behind, *range(last + 1, len(records))]
+        number = order.index(last)
+        changed = synchronize(records[order], program.config, program.weights)
+        prove(replace(program, instructions=changed).linked(), graph)
+        assert changed["flags"][number] & (Flag.TABLE | Flag.RETAIN) == Flag.TABLE
+        changed["flags"][number] |= int(Flag.RETAIN)
+        with pytest.raises(InternalError, match=f"instruction {number} .*RETAIN"):
+            prove(replace(program, instructions=changed).linked(), graph)
+        found += 1
+    assert found > 3
+
+
+@pytest.mark.parametrize("slots", [0, 3, 4, 6, 128])
+@pytest.mark.parametrize("opcode", [o for o in Opcode if o is not Opcode.LOAD_WEIGHTS])
+def test_finds_wrong_slots(opcode: Opcode, slots: int) -> None:
+    """None, two, and slots that the machine does not have."""
+    records = PROGRAM.instructions.copy()
+    number = find(PROGRAM, opcode, which=-1)
+    records["slots"][number] = slots
+    with pytest.raises(InternalError, match=rf"instruction {number} .*slots {slots:#b}"):
+        unsynchronized(records)
+
+
+def test_finds_an_instruction_of_another_slot() -> None:
+    """What slot 0 needs is done for slot 1 once more."""
+    for opcode in Opcode:
+        if opcode is not Opcode.LOAD_WEIGHTS:
+            records = PROGRAM.instructions.copy()
+            records["slots"][find(PROGRAM, opcode)] ^= 3
+            with pytest.raises(InternalError, match=r"reads|twice|never written|follows the store"):
+                unsynchronized(records)
+
+
+@pytest.mark.parametrize("slots", [0, 4, 7])
+def test_finds_a_load_for_wrong_slots(slots: int) -> None:
+    records = PROGRAM.instructions.copy()
+    number = find(PROGRAM, Opcode.LOAD_WEIGHTS, which=2)
+    records["slots"][number] = slots
+    with pytest.raises(InternalError, match=rf"instruction {number} .*slots {slots:#b}"):
+        unsynchronized(records)
+
+
+@pytest.mark.parametrize("slot", [0, 1])
+def test_finds_a_load_that_is_not_for_its_reader(slot: int) -> None:
+    """Without a frame in the other slot nobody would load the rows."""
+    for number in [n for n, r in enumerate(PROGRAM.instructions) if r["opcode"] == Opcode.LOAD_WEIGHTS]:
+        records = PROGRAM.instructions.copy()
+        records["slots"][number] = 1 << slot
+        with pytest.raises(InternalError, match=rf"were not loaded for slot {1 - slot}"):
+            unsynchronized(records)
+
+
+def test_accepts_a_load_for_each_slot() -> None:
+    """Rows may be loaded again for another slot: one load after the other, each for its readers."""
+    records = PROGRAM.instructions
+    number = next(
+        n
+        for n in range(len(records) - 3)
+        if [int(records["opcode"][n + i] == Opcode.LOAD_WEIGHTS) for i in range(4)] == [1, 0, 0, 1]
+        and {int(s) for s in records["slots"][n + 1 : n + 3]} == {1, 2}
+        and (records["w_row"][n + 1 : n + 3] == records["w_row"][n]).all()
+        and (records["kernel"][n : n + 3] == records["kernel"][n]).all()
+    )
+    again = np.insert(records, number + 2, records[number])
+    again["slots"][number], again["slots"][number + 2] = again["slots"][number + 1], again["slots"][number + 3]
+    header = PROGRAM.header.copy()
+    header["instructions"] = len(again)
+    check(again, header=header)
+    again["slots"][number + 2] ^= 3
+    with pytest.raises(InternalError, match="were not loaded for slot"):
+        check(again, header=header)
+
+
+@pytest.mark.parametrize("slot", [0, 1])
+def test_finds_a_missing_store(slot: int) -> None:
+    number = find(PROGRAM, Opcode.STORE, lambda r: bool(r["slots"] == 1 << slot))
+    with pytest.raises(InternalError, match=f"nothing stores the output of slot {slot}"):
+        unsynchronized(np.delete(PROGRAM.instructions, number))
+
+
+def test_finds_a_second_store() -> None:
+    records = PROGRAM.instructions
+    assert records["opcode"][-1] == Opcode.STORE
+    with pytest.raises(InternalError, match="follows the store"):
+        unsynchronized(np.append(records, records[-1:]))
+
+
+def test_finds_shifts_that_the_machine_does_not_have() -> None:
+    shifts = np.concatenate([op.requant.shift for op in GRAPH.ops if isinstance(op, ir.Conv)])
+    adds = [op.add.shift for op in GRAPH.ops if isinstance(op, (ir.Conv, ir.Eltwise)) and op.add is not None]
+    ranges = {"shift": (int(shifts.min()), int(shifts.max())), "add_shift": (min(adds), max(adds))}
+
+    def machine(**fields: int) -> None:
+        config = replace(PROGRAM.config, **fields)
+        header = PROGRAM.header.copy()
+        header["config_hash"] = config_hash(config)
+        prove(replace(PROGRAM, config=config, header=header), GRAPH)
+
+    for name, (low, high) in ranges.items():
+        machine(**{f"{name}_low": low, f"{name}_high": high})
+        for field, value in ((f"{name}_low", low + 1), (f"{name}_high", high - 1)):
+            with pytest.raises(InternalError, match="shifts"):
+                machine(**{field: value})
+    machine(**{f"{n}_{end}": v for n, span in ranges.items() for end, v in zip(("low", "high"), span, strict=True)})
+
+
+def test_finds_a_queue_without_an_engine() -> None:
+    for queue in set(Queue) - {Queue.WEIGHTS, Queue.HEAD, Queue.STORE}:
+        config = replace(PROGRAM.config, engines=0x1FF ^ 1 << queue)
+        header = PROGRAM.header.copy()
+        header["config_hash"] = config_hash(config)
+        with pytest.raises(InternalError, match="no engine"):
+            prove(replace(PROGRAM, config=config, header=header), GRAPH)
 
 
 VECTOR_CHANGES: list[tuple[Opcode, dict[str, int], str]] = [

@@ -12,17 +12,20 @@ import pytest
 
 from hwgen import ir
 from hwgen.errors import FitError, InternalError
-from hwgen.plan import Options, plan
-from hwgen.plan.assemble import _Circle
+from hwgen.plan import Options, Segment, plan
 from hwgen.plan.kernel import describe, vectors
-from hwgen.plan.order import LOADERS, SERIAL, Access, prove_order
+from hwgen.plan.layout import stripe
+from hwgen.plan.order import SERIAL, Access, prove_order
 from hwgen.plan.program import (
+    INSTRUCTION,
     INSTRUCTION_BYTES,
+    ROW_BYTES,
     VECTOR,
     Flag,
     Opcode,
     Program,
     Queue,
+    instruction,
     program_from_bytes,
     queue_of,
     queues,
@@ -55,45 +58,46 @@ ACCESSES = accesses(GRAPH, PROGRAM)
 # Engines of random speed
 
 
-def collides(steps: Sequence[Access], slots: int, seed: int, groups: int = 3) -> str | None:
+def collides(steps: Sequence[Access], slots: int, seed: int, frames: int | None = None) -> str | None:
     """Runs engines of random speed; the first conflict of two accesses in time, or None. Reads of docs/machine.md:
-    waits, one count for each queue and slot, one for loaders, which wait for every slot."""
+    waits, one count for each queue; what is for missing frames counts in its turn and waits for nothing.
+
+    ``frames``: three whole groups if not given."""
+    frames = 3 * slots if frames is None else frames
     rng = np.random.default_rng(seed)
     speed = rng.choice([1, 5, 50], len(Queue))
     counts = [sum(a.queue == q for a in steps) for q in BITS]
-    done: dict[tuple[int, int], list[float]] = {(q, s): [] for q in BITS for s in range(slots)}
-    order = [(g, i, s) for g in range(groups) for i in range(len(steps)) for s in range(slots)]
-    order = [(g, i, s) for g, i, s in order if s == 0 or steps[i].queue not in LOADERS]
+    done: list[list[float]] = [[] for _ in BITS]
     started: list[float] = [0.0] * len(Queue)
     ended: list[float] = [0.0] * len(Queue)
     times = []
-    for g, i, s in order:  # waits reach back in this order only, so one pass is enough
-        a = steps[i]
-        slot_range = range(slots) if a.queue in LOADERS else (s,)
-        start = (ended if a.queue in SERIAL else started)[a.queue]
-        for q in BITS:
-            if a.wait_mask >> q & 1:
-                for slot in slot_range:
-                    count = g * counts[q] + a.waits[q]
-                    if count > 0:
-                        start = max(start, done[q, 0 if q in LOADERS else slot][count - 1])
-        start += float(rng.random())
-        end = max(ended[a.queue], start + float(rng.random()) * float(speed[a.queue]))
-        started[a.queue], ended[a.queue] = start, end
-        done[a.queue, s].append(end)
-        times.append((start, end, a, s))
+    for group in range(-(-frames // slots)):  # waits reach back in this order only, so one pass is enough
+        for a in steps:
+            if group * slots + a.slot >= frames:  # of a load the first slot that it serves
+                done[a.queue].append(ended[a.queue])
+                continue
+            start = (ended if a.queue in SERIAL else started)[a.queue]
+            for q in BITS:
+                count = group * counts[q] + a.waits[q]
+                if a.wait_mask >> q & 1 and count > 0:
+                    start = max(start, done[q][count - 1])
+            start += float(rng.random())
+            end = max(ended[a.queue], start + float(rng.random()) * float(speed[a.queue]))
+            started[a.queue], ended[a.queue] = start, end
+            done[a.queue].append(end)
+            times.append((start, end, a))
     return _conflict(times)
 
 
-def _conflict(times: Sequence[tuple[float, float, Access, int]]) -> str | None:
+def _conflict(times: Sequence[tuple[float, float, Access]]) -> str | None:
     """The first pair of accesses to the same rows, one of them a write, that is not in the order of the list."""
     touched: dict[tuple[object, ...], list[tuple[float, float, bool]]] = {}
-    for start, end, a, slot in times:
-        places = [(("pads", slot), True)] if a.body else []
-        places += [(("ring", row), False) for span in a.ring_reads for row in range(*span, 1)]
-        places += [(("ring", row), True) for span in a.ring_writes for row in range(*span, 1)]
-        places += [(("vector", slot, word), False) for span in a.vector_reads for word in range(*span)]
-        places += [(("vector", slot, word), True) for span in a.vector_writes for word in range(*span)]
+    for start, end, a in times:
+        places: list[tuple[tuple[object, ...], bool]] = [(("pads", a.slot), True)] if a.body else []
+        places += [(("ring", row), False) for span in a.ring_reads for row in range(*span)]
+        places += [(("ring", row), True) for span in a.ring_writes for row in range(*span)]
+        places += [(("vector", a.slot, word), False) for span in a.vector_reads for word in range(*span)]
+        places += [(("vector", a.slot, word), True) for span in a.vector_writes for word in range(*span)]
         for place, write in places:
             before = touched.setdefault(place, [])
             serial = place[0] == "ring" and write  # a loader writes in order
@@ -109,7 +113,7 @@ def _conflict(times: Sequence[tuple[float, float, Access, int]]) -> str | None:
 def test_random_speeds_never_collide() -> None:
     assert any(a.wait_mask for a in ACCESSES)
     for seed in range(15):
-        assert collides(ACCESSES, 2, seed) is None
+        assert collides(ACCESSES, 2, seed, frames=3 + seed % 4) is None
 
 
 def test_the_simulation_sees_missing_waits() -> None:
@@ -118,10 +122,10 @@ def test_the_simulation_sees_missing_waits() -> None:
     assert all(collides(free, 2, seed) is not None for seed in range(3))
 
 
-def weakened() -> list[tuple[str, list[Access]]]:
-    """Every wait of the example removed, and lowered by one."""
+def weakened(steps: list[Access]) -> list[tuple[str, list[Access]]]:
+    """Every wait removed, and lowered by one."""
     found = []
-    for number, access in enumerate(ACCESSES):
+    for number, access in enumerate(steps):
         for q in BITS:
             if access.wait_mask >> q & 1:
                 lower = list(access.waits)
@@ -130,7 +134,7 @@ def weakened() -> list[tuple[str, list[Access]]]:
                 for what, change in changes.items():
                     name = f"{what} {Queue(access.queue).name}<-{Queue(q).name}"
                     changed = replace(access, **change)  # type: ignore[arg-type]
-                    found.append((name, [*ACCESSES[:number], changed, *ACCESSES[number + 1 :]]))
+                    found.append((name, [*steps[:number], changed, *steps[number + 1 :]]))
     return found
 
 
@@ -140,7 +144,7 @@ def test_a_missing_wait_is_found() -> None:
     prove_order(ACCESSES, config)
     needed: dict[str, int] = {}
     spare = []
-    for name, steps in weakened():
+    for name, steps in weakened(ACCESSES):
         try:
             prove_order(steps, config)
             spare.append((name, steps))
@@ -148,13 +152,45 @@ def test_a_missing_wait_is_found() -> None:
             assert "waits: may" in str(error)
             needed[name] = needed.get(name, 0) + 1
     total = sum(needed.values())
-    assert total > 2 * len(spare)
+    assert total > len(spare), "a wait for the frame of one slot often implies that for another's"
     kinds = {name.split()[1] for name in needed}
     wanted = ("ARRAY<-WEIGHTS", "MLP<-HEAD", "WEIGHTS<-ARRAY", "HEAD<-MLP", "STORE<-MLP", "MLP<-STORE", "INPUT<-MLP")
     assert kinds >= {*wanted, "ARRAY<-DEPTHWISE", "ARRAY<-ARRAY"}, kinds
     for name, steps in spare:
         for seed in range(4):
-            assert collides(steps, config.slots, seed) is None, name
+            assert collides(steps, config.slots, seed, frames=5 + seed % 2) is None, name
+
+
+def example(*steps: tuple[Queue, int, dict[Queue, int]]) -> list[Access]:
+    """Queue, slot and waits of each instruction."""
+    return [
+        Access(int(queue), f"instruction {n}", tuple(waits.get(q, 0) for q in Queue), sum(1 << q for q in waits), slot)
+        for n, (queue, slot, waits) in enumerate(steps)
+    ]
+
+
+def test_a_wait_for_a_frame_that_may_be_missing_is_not_enough() -> None:
+    """The load knows of slot 0's reader only through slot 1's elementwise instruction, which waits for it."""
+    array, eltwise, weights = Queue.ARRAY, Queue.ELTWISE, Queue.WEIGHTS
+    config = replace(SMALL, slots=2)
+    for more in ({}, {array: 1}):
+        steps = example(
+            (weights, 0, {eltwise: 0, array: 0}),
+            (array, 0, {weights: 1}),
+            (eltwise, 1, {array: 1}),
+            (weights, 0, {eltwise: 1} | more),
+        )
+        steps[1].ring_reads.append((0, 4))
+        for load in (steps[0], steps[3]):
+            load.ring_writes.append((0, 4))
+        runs = [collides(steps, 2, seed, frames=5) for seed in range(20)]
+        if more:
+            prove_order(steps, config)
+            assert not any(runs)
+        else:
+            with pytest.raises(InternalError, match="instruction 3: waits: may overwrite ring rows"):
+                prove_order(steps, config)
+            assert any(runs) and not any(collides(steps, 2, seed, frames=6) for seed in range(20))
 
 
 def test_waits_that_never_hold_are_found() -> None:
@@ -183,15 +219,16 @@ def test_a_changed_wait_of_a_program_is_found() -> None:
             prove(replace(PROGRAM, instructions=records), GRAPH)
 
 
-@pytest.mark.parametrize("slots", [1, 2])
+@pytest.mark.parametrize("slots", [1, 2, 3])
 @pytest.mark.parametrize("seed", range(4))
 def test_random_graphs_are_ordered(seed: int, slots: int) -> None:
     """The proof ran in plan(); the simulation agrees."""
     graph, program = planned(seed + 30, slots=slots)
     assert program.config.slots == slots
     steps = accesses(graph, program)
-    for speed in range(4):
-        assert collides(steps, slots, speed) is None
+    for frames in range(2 * slots + 1, 3 * slots + 1):
+        for speed in range(4):
+            assert collides(steps, slots, speed, frames) is None
 
 
 def test_one_kernel_programs_have_waits() -> None:
@@ -205,16 +242,28 @@ def test_one_kernel_programs_have_waits() -> None:
             assert loads or opcode in (Opcode.ELTWISE, Opcode.LOAD_INPUT)
 
 
-def test_first_instructions_wait_for_the_last_frame() -> None:
-    """Body instructions form a chain, from frame to frame too."""
-    body = [i for i, a in enumerate(ACCESSES) if a.body]
-    counts = [sum(a.queue == q for a in ACCESSES) for q in BITS]
-    for number, i in enumerate(body):
-        before = ACCESSES[body[number - 1]]
-        index = sum(a.queue == before.queue for a in ACCESSES[: body[number - 1] + 1])
-        expected = index - (counts[before.queue] if number == 0 else 0)
-        access = ACCESSES[i]
-        assert access.wait_mask >> before.queue & 1 and access.waits[before.queue] == expected
+@pytest.mark.parametrize("slots", [1, 2, 3])
+def test_pads_of_a_slot_serve_one_engine_at_a_time(slots: int) -> None:
+    """Body instructions of a slot form a chain, from frame to frame too."""
+    graph, program = (GRAPH, PROGRAM) if slots == PROGRAM.config.slots else planned(5, ring_rows=256, slots=slots)
+    steps = accesses(graph, program)
+    counts = [sum(a.queue == q for a in steps) for q in BITS]
+    for slot in range(slots):
+        body = [i for i, a in enumerate(steps) if a.body and a.slot == slot]
+        assert len(body) > 15
+        for number, i in enumerate(body):
+            queue = steps[body[number - 1]].queue
+            expected = sum(a.queue == queue for a in steps[: body[number - 1] + 1])
+            expected -= counts[queue] if number == 0 else 0
+            assert steps[i].wait_mask >> queue & 1 and steps[i].waits[queue] == expected
+
+
+@pytest.mark.parametrize("slots", [0, 3, 4, 128])
+def test_an_instruction_without_a_slot_is_refused(slots: int) -> None:
+    records = PROGRAM.instructions.copy()
+    records["slots"][records["opcode"] == int(Opcode.POOL)] = slots
+    with pytest.raises(InternalError, match=f"slots {slots:#b}"):
+        synchronize(records, PROGRAM.config)
 
 
 def test_a_queue_that_is_too_long_is_refused() -> None:
@@ -224,17 +273,105 @@ def test_a_queue_that_is_too_long_is_refused() -> None:
         synchronize(np.repeat(record, COUNT_MAX + 1), PROGRAM.config)
 
 
-def test_retained_tables() -> None:
-    """Chunks and row tiles of one kernel share its table; the first instruction of a frame and a new table do not."""
-    seen = 0
+def test_retained_tables_of_one_kernel() -> None:
+    """Chunks and row tiles of one kernel share its table: who has one before it, in its slot or an earlier one, keeps
+    it. The first instruction of a group does not."""
+    seen, lone = 0, 0
     for seed in range(20):
         program = case(Opcode.CONV, seed).program
-        records = [r for r in program.instructions if r["opcode"] == Opcode.CONV]
-        for number, record in enumerate(records):
+        slots: list[int] = []
+        for record in program.instructions:
+            if record["opcode"] != Opcode.CONV or not record["flags"] & Flag.TABLE:
+                continue
             retained = bool(record["flags"] & Flag.RETAIN)
-            assert retained == bool(number and record["flags"] & Flag.TABLE)
+            assert retained == any(before <= record["slots"] for before in slots)
+            slots.append(int(record["slots"]))
             seen += retained
-    assert seen > 5
+            lone += len(slots) > 1 and not retained
+    assert seen > 5 and lone, "slot 0 behind slot 1: frames of slot 1 may be missing"
+
+
+def holding(program: Program, frames: int) -> set[int]:
+    """Instructions whose queue's last instruction with a table, among the frames that exist, had the same."""
+    config = program.config
+    ring: dict[int, bytes] = {}
+    held: dict[int, bytes] = {}
+    found = set()
+    for number, (i, queue) in enumerate(
+        zip(program.instructions, queues(program.instructions, config).tolist(), strict=True)
+    ):
+        if i["opcode"] == Opcode.LOAD_WEIGHTS:
+            rows, first = int(i["w_rows"]), int(i["ddr"]) * 128
+            for row in range(rows):
+                stripes = (first + port * rows * 32 + row * 32 for port in range(4))
+                ring[int(i["w_row"]) + row] = b"".join(program.weights[at : at + 32] for at in stripes)
+        elif i["flags"] & (Flag.TABLE | Flag.IMAGE) and int(i["slots"]) < 1 << frames:
+            size = 2 * int(i["channels"]) if i["flags"] & Flag.IMAGE else 32 if i["flags"] & Flag.WIDE else 2
+            table = b"".join(ring[int(i["t_row"]) + row] for row in range(size))
+            if held.get(queue) == table:
+                found.add(number)
+            held[queue] = table
+    return found
+
+
+def alternating(slots: int) -> Program:
+    """Row tiles of three convolutions with tables of their own take turns."""
+    builder = Builder(3, (3, 24, 24))
+    builder.conv(16, act=256)
+    builder.conv(32, 3, act=256)
+    builder.depthwise(3, act=256)
+    builder.conv(32, act=256)
+    builder.pool()
+    builder.linear(10)
+    graph = builder.graph()
+    rest = [Segment(i, i + 1, graph.tensors[op.y].shape[1]) for i, op in enumerate(graph.ops)][5:]
+    return plan(graph, LARGE, options=Options(slots=slots, segments=(Segment(0, 5, 4), *rest))).program
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3])
+def test_retained_tables_of_a_group(slots: int) -> None:
+    """RETAIN exactly where the engine holds the table however many frames the group has."""
+    risky = 0
+    for program in (alternating(slots), planned(5, slots=slots)[1], planned(36, slots=slots)[1]):
+        every = [holding(program, frames) for frames in range(1, slots + 1)]
+        records = program.instructions
+        for number in np.flatnonzero(records["flags"] & (Flag.TABLE | Flag.IMAGE)).tolist():
+            first = int(records["slots"][number]).bit_length() - 1  # with fewer frames it is not executed
+            expected = all(number in found for found in every[first:])
+            assert bool(records["flags"][number] & Flag.RETAIN) == expected
+            risky += any(number in found for found in every[first:]) and not expected
+    assert bool(risky) == (slots == 3), "tables that only some numbers of frames leave in the engine"
+
+
+def test_retained_tables_of_any_order() -> None:
+    """Three slots take turns on two engines with three tables, two of which are equal."""
+    rng = np.random.default_rng(0)
+    tables = rng.integers(0, 256, (3, 2, ROW_BYTES), np.uint8)
+    tables[2] = tables[0]
+    weights = b"".join(stripe(table) for table in tables)
+    loads = [instruction(Opcode.LOAD_WEIGHTS, slots=7, w_row=10 * n, w_rows=2, ddr=2 * n) for n in range(3)]
+    kinds = {"all": 0, "some": 0, "whole group only": 0}
+    for _ in range(20):
+        runs = [
+            instruction(Opcode(opcode), slots=1 << slot, flags=int(Flag.TABLE), t_row=10 * table)
+            for opcode, slot, table in zip(
+                rng.choice([Opcode.ELTWISE, Opcode.DEPTHWISE], 16),
+                rng.integers(3, size=16),
+                rng.integers(3, size=16),
+                strict=True,
+            )
+        ]
+        config = replace(SMALL, slots=3)
+        records = synchronize(np.array([*loads, *runs], INSTRUCTION), config, weights)
+        program = replace(PROGRAM, config=config, instructions=records, weights=weights)
+        every = [holding(program, frames) for frames in (1, 2, 3)]
+        for number in range(3, len(records)):
+            held = [number in found for found in every[int(records["slots"][number]).bit_length() - 1 :]]
+            assert bool(records["flags"][number] & Flag.RETAIN) == all(held)
+            kinds["all"] += all(held)
+            kinds["some"] += any(held) and not held[-1]
+            kinds["whole group only"] += held[-1] and not all(held)
+    assert min(kinds.values()) > 5, kinds
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -364,18 +501,6 @@ def test_chunks_of_the_head(rows: int) -> None:
     loads = [r for r in planned.program.instructions if queue_of(r, config) is Queue.HEAD]
     assert all(int(r["w_rows"]) <= max(rows // 2, 39) for r in loads) and len(loads) >= 3
     assert differences(graph, planned, [random_image(graph, 1)]) == []
-
-
-def test_circle() -> None:
-    ring = _Circle(100, 200)
-    assert [ring.take(n) for n in (40, 40, 30, 50, 50)] == [100, 140, 100, 130, 100]
-    assert ring.keep(20, 30) == 150, "behind what was taken last"
-    assert [ring.take(n) for n in (30, 30, 30)] == [170, 100, 170]
-    assert ring.keep(60, 40) == 100, "no room in a piece for 40 rows if it began at 140"
-    assert [ring.take(40) for _ in range(3)] == [160, 160, 160]
-    with pytest.raises(InternalError):
-        ring.take(41)
-    assert ring.keep(0, 40) == 100 and ring.take(50) == 100
 
 
 def test_loads_run_ahead() -> None:

@@ -16,6 +16,13 @@ from hwgen.plan.program import VECTOR, Config, Opcode, Program, program_from_byt
 from random_programs import OPCODES, SMALL, Case, case
 
 CASES = 40
+SLOTS = [replace(SMALL, slots=n) for n in (1, 2, 3)]
+
+
+def cut(data: bytes, place: int, frames: int) -> bytes:
+    """A frame's part of a buffer."""
+    size = len(data) // frames
+    return data[place * size : (place + 1) * size]
 
 
 def traced(run: Case, trace: bytes) -> Any:
@@ -25,18 +32,22 @@ def traced(run: Case, trace: bytes) -> Any:
     return layout.unpack_output(trace[run.trace * 16 : (run.trace + words) * 16], (channels, height, width))
 
 
-def compare(run: Case) -> None:
-    result = execute(run.program, run.inputs, 1)
-    found = layout.unpack_output(result.output, run.expected.shape)  # type: ignore[arg-type]
+def compare(run: Case, place: int, frames: int) -> None:
+    """The case's frame is number ``place`` of ``frames``."""
+    result = execute(run.program, run.among(place, frames), frames)
+    output, trace = (cut(data, place, frames) for data in result)
+    found = layout.unpack_output(output, run.expected.shape)  # type: ignore[arg-type]
     assert np.array_equal(found, run.expected), run.name
-    assert np.array_equal(traced(run, result.trace), run.expected), run.name
+    assert np.array_equal(traced(run, trace), run.expected), run.name
 
 
-@pytest.mark.parametrize("config", [SMALL, Config(head_dim=32)], ids=["small", "default"])
+@pytest.mark.parametrize("config", [*SLOTS, Config(head_dim=32)], ids=["one", "two", "three", "default"])
 @pytest.mark.parametrize("opcode", OPCODES, ids=lambda o: o.name)
 def test_random_kernels(opcode: Opcode, config: Config) -> None:
+    """Each slot of a group, the first group and later ones, full or not."""
     for seed in range(CASES):
-        compare(case(opcode, seed, config))
+        frames = 1 + seed % (config.slots + 2)
+        compare(case(opcode, seed, config), seed % frames, frames)
 
 
 def test_random_kernels_cover_what_is_hard() -> None:
@@ -81,19 +92,40 @@ def test_random_convolutions_are_what_the_planner_makes() -> None:
                     assert share % tile == 0 and int(i["stride_w"]) << int(i["mode"]) <= 16 and i["mode"] >= 2
 
 
-def test_frames_are_independent_and_trace_can_be_off() -> None:
-    run = case(Opcode.CONV, 3, SMALL)
-    other = np.random.default_rng(5).integers(0, 256, len(run.inputs), np.uint8).tobytes()
-    single = [execute(run.program, data, 1) for data in (run.inputs, other)]
-    assert single[0].output != single[1].output
-    steps: list[tuple[int, int]] = []
-    both = execute(run.program, np.frombuffer(run.inputs + other, np.uint8), 2, progress=lambda *s: steps.append(s))
-    assert both.output == single[0].output + single[1].output
-    assert both.trace == single[0].trace + single[1].trace
-    total = 2 * len(run.program.instructions)
-    assert steps == [(n + 1, total) for n in range(total)]
-    quiet = execute(run.program, run.inputs, 1, trace=False)
-    assert quiet.output == single[0].output and quiet.trace == b""
+@pytest.mark.parametrize("config", SLOTS, ids=lambda c: f"{c.slots} slots")
+def test_frames_are_independent_and_trace_can_be_off(config: Config) -> None:
+    run = case(Opcode.CONV, 3, config)
+    for frames in (1, 2, 4, 5, 6):
+        data = run.among(0, frames)
+        single = [execute(run.program, cut(data, f, frames), 1) for f in range(frames)]
+        assert len({s.output for s in single}) == frames
+        steps: list[tuple[int, int]] = []
+        all_frames = np.frombuffer(data, np.uint8)
+        whole = execute(run.program, all_frames, frames, progress=lambda *s: steps.append(s))  # noqa: B023
+        assert whole.output == b"".join(s.output for s in single)
+        assert whole.trace == b"".join(s.trace for s in single)
+        total = -(-frames // config.slots) * len(run.program.instructions)
+        assert steps == [(n + 1, total) for n in range(total)]
+        quiet = execute(run.program, data, frames, trace=False)
+        assert quiet.output == whole.output and quiet.trace == b""
+
+
+def test_random_groups_mix_frames_and_share_weights() -> None:
+    """Of three slots: weights for one, two and all of them, slots in any order, and instructions of several between two
+    loads."""
+    config, shared, orders, mixed = replace(SMALL, slots=3), set(), set(), 0
+    for seed in range(CASES):
+        records = case(Opcode.CONV, seed, config).program.instructions
+        loads = records["opcode"] == int(Opcode.LOAD_WEIGHTS)
+        shared |= set(records["slots"][loads].tolist())
+        bodies = [part[1:] for part in np.split(records["slots"], np.flatnonzero(loads))]
+        mixed += any(np.count_nonzero(np.diff(body)) > 2 for body in bodies)
+        orders.add(tuple(dict.fromkeys(records["slots"][~loads].tolist())))
+        for slot in range(3):  # each frame has all instructions of its kernel, in their order
+            own = records["kernel"][records["slots"] >> slot & 1 == 1]
+            assert np.array_equal(own, np.arange(len(own))) and len(own) == records["kernel"].max() + 1
+    assert shared == {1, 2, 3, 4, 5, 6, 7}
+    assert len(orders) == 6 and mixed > CASES // 4
 
 
 def test_a_program_read_back_from_bytes_computes_the_same() -> None:
@@ -102,15 +134,17 @@ def test_a_program_read_back_from_bytes_computes_the_same() -> None:
     assert execute(again, run.inputs, 1) == execute(run.program, run.inputs, 1)
 
 
-def first(run: Case, opcode: Opcode) -> int:
-    return int(np.flatnonzero(run.program.instructions["opcode"] == int(opcode))[0])
+def first(run: Case, opcode: Opcode, slot: int = 0) -> int:
+    """Number of the first instruction of an opcode for the frame in ``slot``."""
+    records = run.program.instructions
+    return int(np.flatnonzero((records["opcode"] == int(opcode)) & (records["slots"] >> slot & 1 == 1))[0])
 
 
-def changed(run: Case, opcode: Opcode, fields: dict[str, int]) -> Program:
-    """The case's Program with fields of the first instruction of an opcode replaced."""
+def changed(run: Case, opcode: Opcode, fields: dict[str, int], slot: int = 0) -> Program:
+    """The case's Program with fields of the first instruction of an opcode and slot replaced."""
     records = run.program.instructions.copy()
     for name, value in fields.items():
-        records[name][first(run, opcode)] = value
+        records[name][first(run, opcode, slot)] = value
     return replace(run.program, instructions=records)
 
 
@@ -118,7 +152,8 @@ def flipped(run: Case, opcode: Opcode, lane: int) -> Program:
     """The Program with bit 6 of one weight flipped: of output channel ``lane``, first input channel and tap."""
     i = run.program.instructions[first(run, opcode)]
     loads = run.program.instructions[: first(run, opcode)]
-    load = next(r for r in loads[::-1] if r["opcode"] == int(Opcode.LOAD_WEIGHTS) and r["w_row"] == i["w_row"])
+    loads = loads[(loads["opcode"] == int(Opcode.LOAD_WEIGHTS)) & (loads["slots"] & 1 == 1)]
+    load = loads[loads["w_row"] == i["w_row"]][-1]
     start, size = int(load["ddr"]) * 128, int(load["w_rows"]) * 128
     rows = layout.unstripe(run.program.weights[start : start + size], size // 128)
     tile = SMALL.blocks >> int(i["mode"]) if opcode == Opcode.CONV else 1  # parameter rows in front of the weights
@@ -203,6 +238,45 @@ def test_what_a_machine_cannot_do_raises(name: str) -> None:
     with pytest.raises(InternalError, match=message) as caught:
         execute(changed(run, opcode, fields), run.inputs, 1)
     assert f"frame 0, instruction {index} (" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [name for name in OUTSIDE if name != "unknown opcode"])
+def test_what_no_frame_needs_is_not_executed(name: str) -> None:
+    """A mistake for the frame in slot 2 matters only where there are three frames."""
+    kind, opcode, fields, message = OUTSIDE[name]
+    run = next(c for c in (case(kind, s, replace(SMALL, slots=3)) for s in range(3, 99)) if apart(c, opcode))
+    data, program = run.among(0, 3), changed(run, opcode, fields, 2)
+    two = len(run.inputs) * 2
+    assert execute(program, data[:two], 2) == execute(run.program, data[:two], 2)
+    with pytest.raises(InternalError, match=message) as caught:
+        execute(program, data, 3)
+    assert "frame 2, instruction" in str(caught.value)
+
+
+def apart(run: Case, opcode: Opcode) -> bool:
+    """Whether the first instruction of the opcode for the last slot is for no other slot."""
+    return int(run.program.instructions["slots"][first(run, opcode, 2)]) == 4
+
+
+@pytest.mark.parametrize(
+    ("opcode", "slots", "message"),
+    [
+        (Opcode.CONV, 0, "no slot"),
+        (Opcode.LOAD_WEIGHTS, 0, "no slot"),
+        (Opcode.CONV, 3, r"for slots \[0, 1\]"),
+        (Opcode.STORE, 6, r"for slots \[1, 2\]"),
+        (Opcode.CONV, 8, "slot 3 of 3"),
+        (Opcode.LOAD_WEIGHTS, 9, "slot 3 of 3"),
+        (Opcode.LOAD_WEIGHTS, 128, "slot 7 of 3"),
+    ],
+)
+def test_wrong_slots_raise(opcode: Opcode, slots: int, message: str) -> None:
+    """Also where the frame that is named does not exist."""
+    run = case(Opcode.CONV, 3, replace(SMALL, slots=3))
+    index = first(run, opcode)
+    for frames in (1, 3):
+        with pytest.raises(InternalError, match=rf", instruction {index} \({opcode.name}, .*{message}"):
+            execute(changed(run, opcode, {"slots": slots}), run.among(0, frames), frames)
 
 
 @pytest.mark.parametrize("word", [1, 2, 3])

@@ -117,21 +117,31 @@ FAULTS: list[tuple[str, str, str, str]] = [
     ("eltwise_engine", "eltwise_engine", "ins.add_shift[5:0] : '0", "ins.add_shift[5:0] : 6'd1"),
     ("eltwise_engine", "eltwise_engine", "ins.t_row + {15'b0, table_row}", "ins.t_row"),
     ("eltwise_engine", "eltwise_engine", ".CYCLES(READ_LATENCY + AddLatency)", ".CYCLES(READ_LATENCY)"),
-    ("dispatcher", "dispatcher_queue", "counts[e][slot] -", "counts[e][0] -"),  # waits for slot 0
-    ("dispatcher", "dispatcher_queue", "ahead = short_of == '0", "ahead = short_of != '1"),  # one slot is enough
+    ("dispatcher", "dispatcher_queue", "(count[14:0] >= needed[14:0]) == (count[15] == needed[15])", "count >= needed"),
     ("dispatcher", "dispatcher_queue", "int Settle = Traced ? WRITE_SETTLE : 2", "int Settle = 2"),
-    ("dispatcher", "dispatcher_queue", "assign drop = bad || ", "assign drop = "),
+    ("dispatcher", "dispatcher_queue", "drop <= bad || ", "drop <= "),
+    ("dispatcher", "dispatcher_queue", "(possible && !exists)", "1'b0"),  # frames that do not exist
+    ("dispatcher", "dispatcher_queue", "(possible && !exists)", "!exists"),  # no slot is no error
+    ("dispatcher", "dispatcher_queue", "record.slots[7:SLOTS] == '0 && ", ""),
+    ("dispatcher", "dispatcher_queue", "slots != '0 && (slots & (slots - 1'b1)) == '0", "slots != '0"),
+    ("dispatcher", "dispatcher_queue", "PerSlot ? index(held.slots[SLOTS-1:0]) : '0", "'0"),
     ("dispatcher", "dispatcher_queue", "(front_skip || dones != '0)", "dones != '0"),
-    ("dispatcher", "dispatcher_queue", "FLAG_RETAIN] || slot != '0", "FLAG_RETAIN]"),
-    ("dispatcher", "dispatcher_queue", "assign full = flying[4]", "assign full = 1'b0"),
-    ("dispatcher", "dispatcher_queue", "sync_valid && !advance", "sync_valid"),  # the waits of the slot before
-    ("dispatcher", "dispatcher_queue", "&& !last ? group_offset", "? group_offset"),
+    ("dispatcher", "dispatcher_queue", "&& flight_write[4] != flight_read[4]", "&& 1'b0"),  # more in flight than fit
+    ("dispatcher", "dispatcher_queue", "wanted && !taken", "wanted"),  # a record is lost
+    ("dispatcher", "dispatcher_queue", "freed <= advance", "freed <= taken"),  # before the trace has read it again
+    ("dispatcher", "dispatcher_queue", "if (!command_valid) held", "held"),
+    ("dispatcher", "dispatcher_queue", "if (!command_valid) command_offset", "command_offset"),
+    ("dispatcher", "dispatcher_queue", "(advance && last) || ", ""),  # the offsets of the first group
+    ("dispatcher_three", "dispatcher_queue", "load_beat < Slots", "load_beat <= Slots"),
     ("dispatcher", "dispatcher_queue", "if (phase == Run && settled)", "if (phase == Run)"),  # copies before the end
+    ("dispatcher", "dispatcher_records", "some[q] <= came[q] != gone[q]", "some[q] <= 1'b1"),
+    ("dispatcher", "dispatcher_records", "tracing ? record - 1'b1 : record", "record"),
     ("dispatcher", "dispatcher_fetch", "left <= SlotCount", "left < SlotCount"),
     ("dispatcher", "dispatcher_fetch", "data_error || (came_error && beat != 3'd0)", "data_error"),
     ("dispatcher", "dispatcher_fetch", "word[1] != VERSION", "1'b0"),
     ("dispatcher", "dispatcher_fetch", "too_large != '0 || ", ""),
-    ("dispatcher", "dispatcher_trace", "frames - left + 32'(picked_slot)", "frames - left"),
+    ("dispatcher", "dispatcher_trace", "frames - left + 32'(trace_slot)", "frames - left"),
+    ("dispatcher", "dispatcher", "executed[QUEUE_STORE]", "finish[QUEUE_STORE]"),
     ("dispatcher", "dispatcher", "axi_idle && quiet", "quiet"),
     ("dispatcher", "dispatcher", "if (reset || accept) begin\n      error", "if (reset) begin\n      error"),
     ("control", "control", "write_mask[0] && write_data[0]) ap_start", "write_data[0]) ap_start"),

@@ -19,9 +19,10 @@ import pytest
 from hwgen import pipeline, simulation
 from hwgen.artifact import read_build
 from hwgen.backends.rtl import count
-from hwgen.backends.rtl.emit import rtl_hash, sources
+from hwgen.backends.rtl.emit import VITIS_VERILOG, rtl_hash, sources
 from hwgen.backends.rtl.simulate import Memory, Outcome, Run, error_text, run_rtl
 from hwgen.backends.rtl.verilator import environment
+from hwgen.plan import timing
 from hwgen.plan.program import Opcode, Queue, queue_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -100,6 +101,37 @@ def test_result_does_not_depend_on_the_memory(machine: Path) -> None:
         for one, other in zip(expected, found, strict=True):
             assert one.output == other.output and one.trace == other.trace, memory
             assert one.measured["error"] == other.measured["error"] == 0
+
+
+def test_the_cycle_model_follows_the_machine(machine: Path) -> None:
+    """docs/performance.md has the real models; this one is small, so starts and ends weigh more."""
+    report = simulation.simulate(machine, "rtl", frames=12, seed=3)
+    program = read_build(machine).program
+    expected = timing.simulate(program, 12).interval(), timing.simulate(program, 1).done[0]
+    assert (report["cycles"]["interval"], report["cycles"]["latency"]) == pytest.approx(expected, rel=0.08)
+
+
+def test_verilog_of_vitis_hls_is_asked_for(machine: Path, hwgen: Callable[..., Any]) -> None:
+    ran = hwgen("sim", machine, "--level", "rtl", "--dut", "vitis")
+    assert ran.code == 2 and "hwgen build --synth" in ran.err
+    assert hwgen("sim", machine, "--level", "rtl", "--dut", "other").code == 2
+    assert hwgen("sim", machine, "--dut", "vitis").code == 2  # level reference
+
+
+@pytest.mark.slow
+def test_verilog_of_vitis_hls_needs_only_the_ports(machine: Path, tmp_path: Path) -> None:
+    """Vitis HLS is not here: the same ports and registers, without counters, stand in for what it exports."""
+    folder = tmp_path / "build"
+    shutil.copytree(machine, folder, ignore=shutil.ignore_patterns("sim-cache"))
+    target = folder / VITIS_VERILOG
+    target.mkdir(parents=True)
+    names = {"config_pkg.sv": "a_config_pkg.sv"}  # files are compiled in alphabetical order
+    for file in sources(folder):
+        text = file.read_text(encoding="utf-8").replace("verilator public_flat_rd", "a plain signal")
+        (target / names.get(file.name, file.name)).write_text(text, encoding="utf-8")
+    report = simulation.simulate(folder, "rtl", frames=2, dut="vitis")
+    assert report["exact"] and report["exit_code"] == 0
+    assert report["cycles"]["latency"] > 0 and report["cycles"]["per_engine"] == report["cycles"]["stalls"] == {}
 
 
 def test_slow_memory_costs_cycles(machine: Path) -> None:

@@ -515,7 +515,7 @@ def test_every_pragma_of_the_table_is_described() -> None:
 CONFIGS = {
     "default": Config(),
     "small": Config(blocks=4, acc_groups=8, pads=4, pad_depth=128, ring_rows=512, mlp_channels=64, image_row_bytes=64),
-    "wide heads": Config(blocks=8, head_dim=32),
+    "wide heads": Config(blocks=8, head_dim=32, slots=1),
 }
 
 

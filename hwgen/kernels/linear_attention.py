@@ -11,6 +11,36 @@ from hwgen.ir import Attention, QuantizedAttention
 
 Codes = npt.NDArray[np.int8]
 
+SUM_BITS_MIN = 20
+"""A sum K^T V has at least these bits in hardware: those of 16 products q x digit."""
+DIVIDE_BITS_MIN = 32
+DIGITS_MARGIN = 0x8080
+"""Three digits of -128 to 127 hold values below 2^23 less this."""
+
+
+def sum_bits(op: Attention, zero_point: int, pixels: int) -> int:
+    """Bits, with the sign, of the largest sum K^T V that this attention can reach over ``pixels`` pixels, as the
+    hardware needs them (``Config.attention_bits``): of exact sums, which it splits into digits; of sums of k times the
+    code of v, where they are requantized."""
+    if op.quantized is None:
+        relu, value = 127 - zero_point, max(127 - zero_point, 128 + zero_point)
+        largest = pixels * relu * value + DIGITS_MARGIN
+    else:
+        keys = op.quantized.k_table.astype(np.int64) - op.quantized.k_zero
+        largest = pixels * int(np.abs(keys).max()) * 128
+    return max(largest.bit_length() + 1, SUM_BITS_MIN)
+
+
+def divide_bits(op: Attention, zero_point: int, pixels: int) -> int:
+    """Bits of the largest scaled numerator and of the largest denominator over ``pixels`` pixels
+    (``Config.attention_divide_bits``)."""
+    n = d = 255
+    if op.quantized is None:
+        relu, value = 127 - zero_point, max(127 - zero_point, 128 + zero_point)
+        n, d = op.head_dim * relu * relu * value * pixels, op.head_dim * relu * relu * pixels
+    largest = max(n << op.divide.shift, d * op.divide.multiplier + op.divide.epsilon)
+    return max(largest.bit_length(), DIVIDE_BITS_MIN)
+
 
 def heads(x: Codes, op: Attention, offset: int) -> Codes:
     """Q, K or V of all heads of one tensor: (3*d*h, H, W) -> (h, d, P)."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from hwgen import ir
 from hwgen.errors import FitError, Problem
-from hwgen.plan import cost
+from hwgen.plan import cost, timing
 from hwgen.plan.assemble import assemble, trace_offsets
 from hwgen.plan.kernel import Kernel, describe
 from hwgen.plan.program import Program
@@ -34,6 +34,10 @@ class BoardLike(Protocol):
     def limits(self) -> Any: ...
     @property
     def ddr_bytes_per_second(self) -> float: ...
+
+
+MODELLED_FRAMES = 16
+"""Frames of the cycle model's run."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +125,21 @@ def plan(
             "clock_mhz": clock,
             "batch": batch,
             "source": "estimated",
+            "rtl": _modelled(program, clock),
         },
         _tiles(kernels, design),
     )
+
+
+def _modelled(program: Program, clock_mhz: float) -> dict[str, Any]:
+    """What the cycle model says about the machine in SystemVerilog, behind the memory that `hwgen sim` assumes."""
+    interval = timing.simulate(program, MODELLED_FRAMES).interval()
+    return {
+        "latency_cycles": timing.simulate(program, 1).done[0],
+        "interval_cycles": round(interval),
+        "frames_per_second": round(clock_mhz * 1e6 / interval, 3),
+        "source": "modelled",
+    }
 
 
 def _check_program(program: Program) -> None:

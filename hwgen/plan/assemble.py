@@ -15,8 +15,9 @@ from hwgen import ir
 from hwgen.errors import InternalError
 from hwgen.plan import layout
 from hwgen.plan.allocate import Life, Place
+from hwgen.plan.interleave import Region, Step, interleave
 from hwgen.plan.kernel import Kernel, vectors
-from hwgen.plan.lower import Chunk, Lowered
+from hwgen.plan.lower import Action, Chunk, Lowered
 from hwgen.plan.program import (
     HEADER,
     INSTRUCTION,
@@ -28,10 +29,13 @@ from hwgen.plan.program import (
     Flag,
     Opcode,
     Program,
+    Queue,
     instruction,
+    queues,
 )
 from hwgen.plan.schedule import last_readers
-from hwgen.plan.waits import synchronize
+from hwgen.plan.timing import cycles
+from hwgen.plan.waits import synchronize, touches_pads
 
 OPCODES = {
     "input": Opcode.LOAD_INPUT,
@@ -127,50 +131,27 @@ def assemble(
         k.y: Home(*places[k.y], layout.plane_rows(rings[k.y], k.width), rings[k.y], k.width, k.groups, k.height)
         for k in kernels
     }
-    trace = trace_offsets(kernels)
-    blobs = _Blobs(config)
-    records: list[np.void] = []
+    frame = _Frame(graph, kernels, homes, config)
     for segment in lowered:
-        blobs.enter(segment)
+        frame.enter(segment)
         for action in segment.actions:
-            kernel = kernels[action.kernel]
-            weights = segment.weights[action.kernel]
-            chunk = weights.chunks[action.chunk]
-            if action.load:
-                tile = config.blocks >> weights.mode
-                at = blobs.load((kernel.index, action.chunk, weights.mode), kernel, chunk, tile, action.resident, graph)
-                records.append(
-                    instruction(Opcode.LOAD_WEIGHTS, kernel=kernel.index, w_row=at[0], w_rows=chunk.rows, ddr=at[1])
-                )
-                continue
-            fields = kernel_fields(kernel)
-            fields |= _output(kernel, homes[kernel.y], trace[kernel.y], chunk, action.row0, action.rows, action.flat)
-            fields |= _inputs(kernel, homes, action.row0, action.flat, action.part)
-            if chunk.rows:
-                row = blobs.where[(kernel.index, action.chunk, weights.mode)]
-                fields |= {"w_row": row if chunk.table else 0, "t_row": row + chunk.table if kernel.table else 0}
-            fields["mode"] = weights.mode
-            if kernel.kind == "attention":
-                fields |= attention_part(graph, kernel, action.part)
-            if isinstance(kernel.op, ir.Input):
-                fields["ddr"] = action.row0 * kernel.op.block * image_row_words(kernel.op)
-            records.append(instruction(OPCODES[kernel.kind], kernel=kernel.index, **fields))
-    end = homes[graph.output]
-    records.append(
-        instruction(
-            Opcode.STORE,
-            kernel=next(k.index for k in kernels if k.y == graph.output),
-            x_pad=end.pad,
-            x_base=end.base,
-            x_plane=end.plane,
-            x_width=end.width,
-            x_ring=end.ring,
-            x_groups=end.groups,
-            x_cols=end.width,
-            x_height=end.height,
-        )
-    )
-    weights_bytes = b"".join(blobs.data)
+            frame.add(segment, action)
+    frame.store(homes[graph.output])
+    steps = frame.steps()
+    turns = interleave(steps, frame.regions, config.slots, config.ring_rows, config.head_rows)
+    rows: dict[int, int] = {}
+    records: list[np.void] = []
+    for turn in turns:
+        record = frame.records[turn.step].copy()
+        record["slots"] = turn.slots
+        if turn.row >= 0:
+            rows[turn.step] = record["w_row"] = turn.row
+        elif (table := frame.table_at[turn.step]) is not None:
+            (load,) = steps[turn.step].loads
+            record["w_row"] = rows[load] if table else 0
+            record["t_row"] = rows[load] + table if kernels[int(record["kernel"])].table else 0
+        records.append(record)
+    weights_bytes = b"".join(frame.data)
     body = synchronize(np.array(records, INSTRUCTION), config, weights_bytes)
     header = _header(graph, kernels, config, len(body), len(weights_bytes))
     return Program(config, header, body, weights_bytes).linked()
@@ -199,81 +180,96 @@ def _header(
     return header
 
 
-class _Circle:
-    """Rows of one ring, given out in a circle, so that what is loaded next overwrites what was read longest ago."""
+class _Frame:
+    """The instructions of one frame, without slots and ring rows, and weights.bin: each blob is stored once."""
 
-    def __init__(self, first: int, end: int) -> None:
-        self.first, self.end = first, end
-        self.next = first
-        self.kept = (first, first)
-        """Rows that stay until they are released."""
-
-    def take(self, rows: int) -> int:
-        """First of ``rows`` consecutive rows, none of them kept."""
-        low, high = self.kept
-        for at in (self.next, self.first):
-            start = high if at < high and low < at + rows and low < high else at
-            if start + rows <= self.end:
-                self.next = start + rows
-                return start
-        raise InternalError(f"no {rows} rows in a ring of {self.end - self.first} with {self.kept} kept")
-
-    def keep(self, rows: int, largest: int) -> int:
-        """Keep ``rows`` rows, and leave room beside them for ``largest`` ones in a piece; the first of them."""
-        self.kept = (self.first, self.first)
-        if not rows:
-            return self.first
-        start = self.take(rows)
-        if largest > max(self.end - self.next, start - self.first):
-            start = self.first
-        self.kept, self.next = (start, start + rows), start + rows
-        return start
-
-
-class _Blobs:
-    """weights.bin and the two rings: each blob is stored once, and placed in its ring at every load."""
-
-    def __init__(self, config: Config) -> None:
-        self.rings = {
-            False: _Circle(0, config.ring_rows),
-            True: _Circle(config.ring_rows, config.ring_rows + config.head_rows),
-        }
+    def __init__(self, graph: ir.Graph, kernels: Sequence[Kernel], homes: dict[str, Home], config: Config) -> None:
+        self.graph, self.kernels, self.homes, self.config = graph, kernels, homes, config
+        self.trace = trace_offsets(kernels)
+        self.records: list[Any] = []
+        self.table_at: list[int | None] = []
+        """For each record with a blob, the row of its table there: 0 if the blob is a table only"""
         self.data: list[bytes] = []
-        self.ddr: dict[tuple[int, int, int], int] = {}
-        self.where: dict[tuple[int, int, int], int] = {}
-        self.size = 0
-        self.resident = 0
+        self.regions: list[Region] = []
+        self._ddr: dict[tuple[int, int, int], int] = {}
+        self._size = 0
+        self._loads: dict[tuple[int, int], int] = {}  # the load that last brought a kernel's chunk
+        self._links: list[tuple[tuple[int, ...], int]] = []  # loads that a record reads; region of a load
 
     def enter(self, segment: Lowered) -> None:
-        """A segment begins: the residents of the one before are not needed any more."""
-        streamed = {a.kernel for a in segment.actions if a.load and not a.resident}
-        largest = max((c.rows for index in streamed for c in segment.weights[index].chunks), default=0)
-        self.resident = self.rings[False].keep(segment.resident_rows, largest)
-        self.where.clear()
+        """A segment begins."""
+        self._loads.clear()
+        if segment.resident_rows:
+            streamed = {a.kernel for a in segment.actions if a.load and not a.resident}
+            beside = max((c.rows for index in streamed for c in segment.weights[index].chunks), default=0)
+            self.regions.append(Region(segment.resident_rows, beside))
 
-    def load(
-        self,
-        key: tuple[int, int, int],
-        kernel: Kernel,
-        chunk: Chunk,
-        tile: int,
-        resident: bool,
-        graph: ir.Graph,
-    ) -> tuple[int, int]:
-        """``(ring row, DDR row)`` of a chunk; encodes it the first time."""
-        if key not in self.ddr:
-            rows = blob_rows(graph, kernel, chunk.group0, chunk.groups, tile)
+    def add(self, segment: Lowered, action: Action) -> None:
+        """The instruction of an action."""
+        kernel, weights = self.kernels[action.kernel], segment.weights[action.kernel]
+        chunk, key = weights.chunks[action.chunk], (action.kernel, action.chunk)
+        if action.load:
+            ddr = self._blob((*key, weights.mode), kernel, chunk, self.config.blocks >> weights.mode)
+            self._loads[key] = len(self.records)
+            # the queue follows from the ring; the row itself comes with the turn
+            first = self.config.ring_rows if kernel.head else 0
+            record = instruction(Opcode.LOAD_WEIGHTS, kernel=kernel.index, w_row=first, w_rows=chunk.rows, ddr=ddr)
+            self._append(record, None, (), len(self.regions) - 1 if action.resident else -1)
+            return
+        fields = kernel_fields(kernel) | {"mode": weights.mode}
+        fields |= _output(
+            kernel, self.homes[kernel.y], self.trace[kernel.y], chunk, action.row0, action.rows, action.flat
+        )
+        fields |= _inputs(kernel, self.homes, action.row0, action.flat, action.part)
+        if kernel.kind == "attention":
+            fields |= attention_part(self.graph, kernel, action.part)
+        if isinstance(kernel.op, ir.Input):
+            fields["ddr"] = action.row0 * kernel.op.block * image_row_words(kernel.op)
+        record = instruction(OPCODES[kernel.kind], kernel=kernel.index, **fields)
+        self._append(record, chunk.table if chunk.rows else None, (self._loads[key],) if chunk.rows else ())
+
+    def store(self, end: Home) -> None:
+        """The last instruction."""
+        record = instruction(
+            Opcode.STORE,
+            kernel=next(k.index for k in self.kernels if k.y == self.graph.output),
+            x_pad=end.pad,
+            x_base=end.base,
+            x_plane=end.plane,
+            x_width=end.width,
+            x_ring=end.ring,
+            x_groups=end.groups,
+            x_cols=end.width,
+            x_height=end.height,
+        )
+        self._append(record, None, ())
+
+    def steps(self) -> list[Step]:
+        """What the interleaver needs to know of each record."""
+        records = np.array(self.records, INSTRUCTION)
+        found = queues(records, self.config)
+        result = []
+        for record, queue, (loads, region) in zip(records, found.tolist(), self._links, strict=True):
+            i = dict(zip(INSTRUCTION.names or (), record.tolist(), strict=True))
+            rows = i["w_rows"] if i["opcode"] == Opcode.LOAD_WEIGHTS else 0
+            result.append(Step(Queue(queue), cycles(record, self.config), touches_pads(i), rows, loads, region))
+        return result
+
+    def _append(self, record: Any, table: int | None, loads: tuple[int, ...], region: int = -1) -> None:
+        self.records.append(record)
+        self.table_at.append(table)
+        self._links.append((loads, region))
+
+    def _blob(self, key: tuple[int, int, int], kernel: Kernel, chunk: Chunk, tile: int) -> int:
+        """DDR row of a chunk; encodes it the first time."""
+        if key not in self._ddr:
+            rows = blob_rows(self.graph, kernel, chunk.group0, chunk.groups, tile)
             if len(rows) != chunk.rows:
                 raise InternalError(f"{kernel.op.name}: blob has {len(rows)} rows, planned {chunk.rows}")
-            self.ddr[key] = self.size
+            self._ddr[key] = self._size
             self.data.append(layout.stripe(rows))
-            self.size += len(rows)
-        if resident:
-            row, self.resident = self.resident, self.resident + chunk.rows
-        else:
-            row = self.rings[kernel.head].take(chunk.rows)
-        self.where[key] = row
-        return row, self.ddr[key]
+            self._size += len(rows)
+        return self._ddr[key]
 
 
 def blob_rows(graph: ir.Graph, kernel: Kernel, group0: int, groups: int, tile: int) -> npt.NDArray[np.uint8]:

@@ -289,9 +289,16 @@ PARTS: tuple[Part, ...] = (
     _mul("mlp", "mlp.hpp: run_layer_norm.below", 22, 22, _n(1)),
     _mul("mlp", "mlp.hpp: run_layer_norm.part", 13, 9, _n(1)),
     # BRAM36.
-    Part("top", "top.cpp: hwgen_top.pads", "bram", "128", lambda c: c.pads * 16, lambda c: bram36(128, c.pad_depth)),
+    Part(
+        "top",
+        "top.cpp: hwgen_top.pads",
+        "bram",
+        "128",
+        lambda c: c.pads * 16,
+        lambda c: bram36(128, c.slots * c.pad_depth),
+    ),
     Part("top", "top.cpp: hwgen_top.ring", "bram", "1024", _n(1), lambda c: bram36(1024, c.ring_rows + c.head_rows)),
-    Part("top", "top.cpp: hwgen_top.vectors", "bram", "128", _n(1), lambda c: bram36(128, c.vector_words)),
+    Part("top", "top.cpp: hwgen_top.vectors", "bram", "128", _n(1), lambda c: bram36(128, c.slots * c.vector_words)),
     Part("top", "top.cpp: hwgen_top.tables", "bram", "32", lambda c: c.epilogue_words * LANES // 2, _n(1)),
     Part(
         "loader",

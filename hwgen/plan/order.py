@@ -5,10 +5,12 @@ Some groups of frames run in the abstract: an instruction at the head of its que
 hold. If all are executed, nothing can block for ever. On the way each instruction gets what is known for certain when
 it starts: for each queue the number of instructions that are complete (a vector clock). It knows what its waits name,
 what those knew, and what the instruction before it in its queue knew. Every pair of accesses that must keep its order
-is then compared with these clocks. Nothing here is shared with hwgen.plan.waits, which made the waits.
+is then compared with these clocks. The last group is played with every number of frames: what is for a missing frame
+counts as complete in its turn and waits for nothing, so whoever waits for it learns less. Nothing here is shared with
+hwgen.plan.waits, which made the waits.
 
-What the engines promise (docs/machine.md): a queue starts and completes its instructions in order, slot 0 first; the
-weight loader and the MLP engine do one instruction after the other.
+What the engines promise (docs/machine.md): a queue starts and completes its instructions in order; the weight loader
+and the MLP engine do one instruction after the other.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ class Access:
     where: str
     waits: tuple[int, ...]
     wait_mask: int
+    slot: int = 0
     body: bool = False
     """Touches pads."""
     ring_reads: list[Span] = field(default_factory=list)
@@ -49,30 +52,36 @@ class Access:
 def prove_order(accesses: Sequence[Access], config: Config) -> None:
     """Raises InternalError, naming the instruction, where a wait is missing or can never be met.
 
-    ``accesses`` are those of one frame in sequential order.
+    ``accesses`` are those of one group in sequential order.
     """
-    run = _Run(accesses, config.slots)
+    for missing in range(config.slots):
+        _prove(accesses, config, GROUPS * config.slots - missing)
+
+
+def _prove(accesses: Sequence[Access], config: Config, frames: int) -> None:
+    run = _Run(accesses, config.slots, frames)
     clocks = run.clocks()
     ring = _Memory("ring rows", config.ring_rows + config.head_rows)
     vectors = [_Memory(f"vector words of slot {s}", config.vector_words) for s in range(config.slots)]
     body: list[tuple[int, int] | None] = [None] * config.slots
     for group in range(GROUPS):
         for index, access in enumerate(accesses):
-            for slot in range(1 if access.queue in LOADERS else config.slots):
-                count = run.position(group, index, slot) + 1
-                clock = clocks[access.queue][count - 1]
-                if access.body:
-                    before, body[slot] = body[slot], (access.queue, count)
-                    if before is not None and clock[before[0]] < before[1]:
-                        _fail(access, f"may touch the pads of slot {slot} while {Queue(before[0]).name} still does")
-                for memory, reads, writes in (
-                    (ring, access.ring_reads, access.ring_writes),
-                    (vectors[slot], access.vector_reads, access.vector_writes),
-                ):
-                    for span in reads:
-                        memory.read(access, span, count, clock)
-                    for span in writes:
-                        memory.write(access, span, count, clock)
+            if not run.exists(group, access):
+                continue
+            count = run.position(group, index) + 1
+            clock = clocks[access.queue][count - 1]
+            if access.body:
+                before, body[access.slot] = body[access.slot], (access.queue, count)
+                if before is not None and clock[before[0]] < before[1]:
+                    _fail(access, f"may touch the pads of slot {access.slot} while {Queue(before[0]).name} still does")
+            for memory, reads, writes in (
+                (ring, access.ring_reads, access.ring_writes),
+                (vectors[access.slot], access.vector_reads, access.vector_writes),
+            ):
+                for span in reads:
+                    memory.read(access, span, count, clock)
+                for span in writes:
+                    memory.write(access, span, count, clock)
 
 
 def _fail(access: Access, reason: str) -> None:
@@ -108,37 +117,34 @@ class _Memory:
 
 
 class _Run:
-    """The abstract execution. A position numbers the instructions of a queue over groups and slots."""
+    """The abstract execution. A position numbers the instructions of a queue over the groups."""
 
-    def __init__(self, accesses: Sequence[Access], slots: int) -> None:
-        self.accesses, self.slots = accesses, slots
+    def __init__(self, accesses: Sequence[Access], slots: int, frames: int) -> None:
+        self.accesses, self.slots, self.frames = accesses, slots, frames
         self.members: list[list[int]] = [[] for _ in Queue]
         self.numbers = []
         for index, access in enumerate(accesses):
             self.numbers.append(len(self.members[access.queue]))
             self.members[access.queue].append(index)
 
-    def copies(self, queue: int) -> int:
-        """How often an instruction of a queue runs in a group."""
-        return 1 if queue in LOADERS else self.slots
+    def position(self, group: int, index: int) -> int:
+        return group * len(self.members[self.accesses[index].queue]) + self.numbers[index]
 
-    def position(self, group: int, index: int, slot: int) -> int:
-        queue = self.accesses[index].queue
-        return (group * len(self.members[queue]) + self.numbers[index]) * self.copies(queue) + slot
+    def exists(self, group: int, access: Access) -> bool:
+        """Whether the frame of an instruction exists; of LOAD_WEIGHTS the first that it serves."""
+        return group * self.slots + access.slot < self.frames
 
-    def needs(self, queue: int, position: int) -> list[tuple[int, int]]:
-        """``(queue, complete instructions)`` for which the one at a position waits."""
-        turn, slot = divmod(position, self.copies(queue))
-        group, number = divmod(turn, len(self.members[queue]))
+    def needs(self, queue: int, position: int) -> list[tuple[int, int]] | None:
+        """``(queue, complete instructions)`` for which the one at a position waits; None if its frame is missing."""
+        group, number = divmod(position, len(self.members[queue]))
         access = self.accesses[self.members[queue][number]]
-        if queue in LOADERS:
-            slot = self.slots - 1  # waits for every slot; the last one completes last
+        if not self.exists(group, access):
+            return None
         found = []
         for other in range(len(Queue)):
-            if access.wait_mask >> other & 1:
-                turn = group * len(self.members[other]) + access.waits[other] - 1
-                if turn >= 0:
-                    found.append((other, turn * self.copies(other) + min(slot, self.copies(other) - 1) + 1))
+            count = group * len(self.members[other]) + access.waits[other]
+            if access.wait_mask >> other & 1 and count > 0:
+                found.append((other, count))
         return found
 
     def clocks(self) -> list[list[list[int]]]:
@@ -146,7 +152,7 @@ class _Run:
         starts."""
         started: list[list[list[int]]] = [[] for _ in Queue]
         ended: list[list[list[int]]] = [[] for _ in Queue]
-        totals = [GROUPS * len(m) * self.copies(q) for q, m in enumerate(self.members)]
+        totals = [GROUPS * len(m) for m in self.members]
         moved = True
         while moved:
             moved = False
@@ -154,6 +160,14 @@ class _Run:
                 while len(started[queue]) < total:
                     position = len(started[queue])
                     needs = self.needs(queue, position)
+                    if needs is None:
+                        nothing = [0] * len(Queue)
+                        started[queue].append(started[queue][-1] if position else nothing)
+                        end = (ended[queue][-1] if position else nothing).copy()
+                        end[queue] = position + 1
+                        ended[queue].append(end)
+                        moved = True
+                        continue
                     if any(count > len(ended[other]) for other, count in needs):
                         break
                     known = [ended[other][count - 1] for other, count in needs]
@@ -169,6 +183,8 @@ class _Run:
                     moved = True
         for queue, total in enumerate(totals):
             if len(started[queue]) < total:
-                turn = len(started[queue]) // self.copies(queue) % len(self.members[queue])
-                _fail(self.accesses[self.members[queue][turn]], "they never hold")
+                _fail(
+                    self.accesses[self.members[queue][len(started[queue]) % len(self.members[queue])]],
+                    "they never hold",
+                )
         return started

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from hwgen.errors import InternalError
 
 MAGIC = 0x4E475748  # "HWGN"
-VERSION = 2
+VERSION = 3
 INSTRUCTION_BYTES = 128
 ROW_BYTES = 128
 """One row of the weight ring."""
@@ -96,7 +96,7 @@ class Flag(IntFlag):
     QUANTIZED = 32
     """ATTENTION: every edge is quantized."""
     RETAIN = 64
-    """The engine still holds this table: its instruction before this one, of the same frame, has the same."""
+    """The engine still holds this table: its instruction before this one has the same, whichever frames exist."""
 
 
 HEADER = np.dtype(
@@ -159,7 +159,7 @@ INSTRUCTION = np.dtype(
         ("pad_top", "u1"),
         ("pad_left", "u1"),
         ("x_zero", "i1"),
-        ("reserved", "u1"),
+        ("slots", "u1"),  # bit s: for the frame in slot s; one bit, but LOAD_WEIGHTS: all frames that use the rows
         # weight ring and DDR
         ("w_row", "<u2"),  # ring row of this instruction's blob (LOAD_WEIGHTS: destination)
         ("t_row", "<u2"),  # ring row of its table
@@ -176,11 +176,11 @@ INSTRUCTION = np.dtype(
         ("trace", "<u4"),  # word offset of y in the frame's trace buffer; layout [group][row][column]
         ("y_height", "<u2"),  # rows of the whole tensor y, for the trace layout
         ("block", "u1"),  # LOAD_INPUT: 2 = space to depth
-        ("reserved1", "u1"),
+        ("reserved", "u1"),
         ("y_zero", "<i2"),  # zero point of the requantization; 12-bit codes (WIDE) need the second byte
-        ("reserved2", "<u2"),
+        ("reserved1", "<u2"),
         # synchronisation
-        ("waits", "<i2", len(Queue)),  # completed instructions of each queue, counted from this frame's first
+        ("waits", "<i2", len(Queue)),  # completed instructions of each queue, counted from this group's first
         ("wait_mask", "<u2"),  # bit q: waits[q] holds
         ("next_queue", "u1"),  # queue of the next instruction in sequential order; of the last one: first_queue
         ("spare", "u1", 3),
@@ -217,7 +217,7 @@ class Config:
     residual_words: int = 2
     """RTL: words of 16 lanes to which a residual is added in a cycle: 1, 2 or 4."""
     slots: int = 2
-    """RTL: frames in flight, each with its own pads and vector memory. The sequential machines run one at a time."""
+    """Frames in flight, each with its own pads and vector memory: a group. The Program describes one group."""
     pads: int = 8
     """Pads of a slot."""
     pad_depth: int = 1024
@@ -247,8 +247,20 @@ class Config:
     """Longest vector of the MLP engine."""
     head_dim: int = 16
     """Largest head of the linear-attention engine: 16 or 32."""
+    attention_bits: int = 29
+    """RTL: bits of the largest sum K^T V, 20 to 32 (:func:`hwgen.kernels.linear_attention.sum_bits`). The engine
+    multiplies Q with 8 of them a cycle."""
+    attention_divide_bits: int = 62
+    """RTL: bits of the largest scaled numerator and denominator, 32 to 62 (``divide_bits`` there)."""
+    attention_quantized: int = 1
+    """RTL: 0 leaves out what only an ATTENTION with QUANTIZED needs: tables and requantization."""
     image_row_bytes: int = 1024
     """Longest row of the input image in bytes, rounded up to 16."""
+
+    @property
+    def attention_digits(self) -> int:
+        """RTL: digits of a sum K^T V; a pixel of 16 channels takes as many cycles."""
+        return 3 if self.attention_bits <= 24 else 4
 
 
 def queues(instructions: npt.NDArray[Any], config: Config) -> npt.NDArray[np.int64]:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from hwgen import ir
 from hwgen.errors import InternalError
+from hwgen.kernels.linear_attention import divide_bits, sum_bits
 from hwgen.numerics import ADD_MULTIPLIER_BITS
 from hwgen.plan import layout
 from hwgen.plan.assemble import config_hash
@@ -33,6 +34,7 @@ from hwgen.plan.program import (
     VECTOR,
     VERSION,
     WORD_BYTES,
+    Config,
     Flag,
     Opcode,
     Program,
@@ -60,6 +62,20 @@ class _Tensor:
         self.words = self.groups * self.height * self.width
 
 
+class _Frame:
+    """The memories of a frame in flight, holding identities."""
+
+    def __init__(self, config: Config, words: int) -> None:
+        self.written = np.zeros(words + 1, bool)
+        self.pads = np.zeros((config.pads, config.pad_depth * BANKS), np.int64)
+        self.vectors = np.zeros(config.vector_words, np.int64)
+        self.stored = False
+
+    def memory(self, pad: int) -> Ints:
+        found: Ints = self.vectors if pad == VECTOR else self.pads[pad]
+        return found
+
+
 class _Proof:
     def __init__(self, program: Program, graph: ir.Graph) -> None:
         self.program, self.graph, self.config = program, graph, program.config
@@ -68,17 +84,17 @@ class _Proof:
         for op in graph.ops:
             self.tensors[op.y] = _Tensor(op.y, graph.tensors[op.y].shape, at)
             at += self.tensors[op.y].words
-        self.written = np.zeros(at + 1, bool)
-        self.pads = np.zeros((self.config.pads, self.config.pad_depth * BANKS), np.int64)
-        self.vectors = np.zeros(self.config.vector_words, np.int64)
+        self.frames = [_Frame(self.config, at) for _ in range(self.config.slots)]
+        self.frame = self.frames[0]  # of the instruction
         rows = self.config.ring_rows + self.config.head_rows
         self.ring = np.full((rows, 2), -1, np.int64)  # number of the load, row in its blob
         self.accesses: list[Access] = []
-        self.tables: dict[int, npt.NDArray[np.int8]] = {}  # that the engine of a queue holds
-        self.loads: list[tuple[int, int, int]] = []  # kernel, DDR row and rows of each load
+        self.tables: dict[
+            tuple[int, int], npt.NDArray[np.int8]
+        ] = {}  # that a queue's engine holds, by slots that exist
+        self.loads: list[tuple[int, int, int, int]] = []  # kernel, DDR row, rows and slots of each load
         self.uses: dict[tuple[Any, ...], str] = {}
         self.where = "header"
-        self.stored = False
 
     def fail(self, reason: str) -> NoReturn:
         raise InternalError(f"proof of the Program: {self.where}: {reason}")
@@ -106,8 +122,9 @@ class _Proof:
             self.require(i.kernel < len(self.graph.ops), f"instruction {number} names kernel {i.kernel}")
             op = self.graph.ops[i.kernel]
             self.where = f"instruction {number} ({opcode.name}, kernel {i.kernel} {op.name})"
-            self.require(not self.stored, "an instruction follows the store")
-            self.access = Access(int(found[number]), self.where, tuple(map(int, i.waits)), i.wait_mask)
+            slot = self._slot(i, opcode)
+            self.frame = self.frames[slot]
+            self.access = Access(int(found[number]), self.where, tuple(map(int, i.waits)), i.wait_mask, slot)
             self.accesses.append(self.access)
             self.opcode = opcode
             if opcode is Opcode.LOAD_WEIGHTS:
@@ -118,15 +135,25 @@ class _Proof:
                 self.require(opcode is _opcode(op), f"a {type(op).__name__} kernel runs as {opcode.name}")
                 self._kernel(i, op)
         self.where = "end"
-        self.require(self.stored, "nothing stores the output")
-        for tensor in self.tensors.values():
-            missing = tensor.words - int(self.written[tensor.first + 1 : tensor.first + 1 + tensor.words].sum())
-            self.require(missing == 0, f"{missing} words of {tensor.name} are never written")
+        for slot, frame in enumerate(self.frames):
+            self.require(frame.stored, f"nothing stores the output of slot {slot}")
+            for tensor in self.tensors.values():
+                missing = tensor.words - int(frame.written[tensor.first + 1 : tensor.first + 1 + tensor.words].sum())
+                self.require(missing == 0, f"{missing} words of {tensor.name} in slot {slot} are never written")
         self._constants()
         try:
             prove_order(self.accesses, self.config)
         except InternalError as error:
             raise InternalError(f"proof of the Program: {error}") from error
+
+    def _slot(self, i: SimpleNamespace, opcode: Opcode) -> int:
+        """The slot of an instruction; of LOAD_WEIGHTS the first of those that it serves."""
+        slots = [s for s in range(8) if i.slots >> s & 1]
+        fits = bool(slots) and slots[-1] < self.config.slots
+        self.require(fits and (len(slots) == 1 or opcode is Opcode.LOAD_WEIGHTS), f"slots {i.slots:#b}")
+        if opcode is not Opcode.LOAD_WEIGHTS:
+            self.require(not self.frames[slots[0]].stored, "an instruction follows the store of its frame")
+        return slots[0]
 
     def _queues(self, found: Ints) -> None:
         """The sequential order can be followed from queue to queue."""
@@ -174,7 +201,9 @@ class _Proof:
         planes = (base + np.arange(*groups) * plane) * BANKS
         address: Ints = planes[:, None, None] + pixels
         highest = int(address.max())
-        self.require(highest < self.pads.shape[1], f"word row {highest // BANKS} of a pad of {self.config.pad_depth}")
+        self.require(
+            highest < self.config.pad_depth * BANKS, f"word row {highest // BANKS} of a pad of {self.config.pad_depth}"
+        )
         return address
 
     def _vector_address(
@@ -186,9 +215,6 @@ class _Proof:
         last = base + groups[1]
         self.require(last <= self.config.vector_words, f"word {last - 1} of {self.config.vector_words} vector words")
         return base + np.arange(*groups)[:, None, None]
-
-    def _memory(self, pad: int) -> Ints:
-        return self.vectors if pad == VECTOR else self.pads[pad]
 
     def _identity(self, tensor: _Tensor, groups: Span, row: int, rows: int, cols: int) -> Ints:
         """Identities of a rectangle of a tensor; a flattened one runs on into the next rows."""
@@ -206,7 +232,7 @@ class _Proof:
             reader = self.opcode in (Opcode.LINEAR, Opcode.LAYER_NORM, Opcode.STORE)
             self.require(reader, f"reads {tensor.name} in the vector memory, which its engine does not reach")
             self.access.vector_reads.append(_span(address))
-        found = self._memory(pad)[address]
+        found = self.frame.memory(pad)[address]
         wrong = found != identity
         if wrong.any():
             place = tuple(int(v) for v in np.argwhere(wrong)[0])
@@ -226,13 +252,13 @@ class _Proof:
         return f"identity {identity}"
 
     def _write(self, pad: int, address: Ints, identity: Ints) -> None:
-        self.require(not self.written[identity].any(), "writes words of its output twice")
-        self.written[identity] = True
+        self.require(not self.frame.written[identity].any(), "writes words of its output twice")
+        self.frame.written[identity] = True
         if pad == VECTOR:
             writer = self.opcode in (Opcode.POOL, Opcode.LINEAR, Opcode.LAYER_NORM)
             self.require(writer, "writes to the vector memory (a pad that its engine does not reach)")
             self.access.vector_writes.append(_span(address))
-        self._memory(pad)[address] = identity
+        self.frame.memory(pad)[address] = identity
 
     def _load_weights(self, i: SimpleNamespace) -> None:
         end = i.w_row + i.w_rows
@@ -243,7 +269,7 @@ class _Proof:
         self.require((i.ddr + i.w_rows) * ROW_BYTES <= stored, f"rows {i.ddr}..{i.ddr + i.w_rows} of weights.bin")
         self.ring[i.w_row : end, 0] = len(self.loads)
         self.ring[i.w_row : end, 1] = np.arange(i.w_rows)
-        self.loads.append((i.kernel, i.ddr, i.w_rows))
+        self.loads.append((i.kernel, i.ddr, i.w_rows, i.slots))
 
     def _use(self, kernel: int, what: str, row: int, count: int, *shape: int) -> None:
         """Ring rows that the kernel reads: all of one load, in order. What they hold is compared at the end."""
@@ -255,7 +281,11 @@ class _Proof:
         load, first = int(found[0, 0]), int(found[0, 1])
         whole = load >= 0 and bool((found[:, 0] == load).all() and (found[:, 1] == first + np.arange(count)).all())
         self.require(whole, f"{what} in ring rows {row}..{row + count} are not (or no longer) one loaded blob")
-        owner, ddr, rows = self.loads[load]
+        owner, ddr, rows, slots = self.loads[load]
+        served = slots >> self.access.slot & 1
+        self.require(
+            bool(served), f"{what} in ring rows {row}..{row + count} were not loaded for slot {self.access.slot}"
+        )
         self.require(owner == kernel, f"{what} in ring rows {row}..{row + count} were loaded for kernel {owner}")
         self.uses.setdefault((kernel, what, ddr, rows, first, count, *shape), self.where)
 
@@ -269,7 +299,7 @@ class _Proof:
         groups = (0, out.groups)
         address = self._address(i.x_pad, i.x_base, i.x_plane, i.x_ring, i.x_width, 0, groups, out.height, out.width)
         self._read(i.x_pad, address, self._identity(out, groups, 0, out.height, out.width), out)
-        self.stored = True
+        self.frame.stored = True
 
     def _kernel(self, i: SimpleNamespace, op: ir.Op) -> None:
         y = self.tensors[op.y]
@@ -289,7 +319,7 @@ class _Proof:
         self._write(i.y_pad, address, identity)
         for pad, read, expected in reads:
             if pad == i.y_pad:
-                self.require(bool((self._memory(pad)[read] == expected).all()), "writes words that it still reads")
+                self.require(bool((self.frame.memory(pad)[read] == expected).all()), "writes words that it still reads")
 
     def _operand_x(self, i: SimpleNamespace, op: ir.Op, groups: Span, flat: bool) -> tuple[int, Ints, Ints]:
         assert not isinstance(op, ir.Input)
@@ -381,14 +411,15 @@ class _Proof:
             self._use(i.kernel, "weights", i.w_row, 1)
 
     def _retain(self, i: SimpleNamespace, table: npt.NDArray[np.int8] | None) -> None:
-        """RETAIN promises that the engine used the same table last, in this frame."""
-        queue = self.access.queue
-        if i.flags & Flag.RETAIN:
-            held = self.tables.get(queue)
-            same = table is not None and held is not None and np.array_equal(held, table)
-            self.require(same, "flags say RETAIN, but the engine does not hold this table")
-        if table is not None:
-            self.tables[queue] = table
+        """RETAIN promises that the engine holds the table, also where frames of later slots do not exist."""
+        queue, slot = self.access.queue, self.access.slot
+        for last in range(slot, self.config.slots):
+            if i.flags & Flag.RETAIN:
+                held = self.tables.get((queue, last))
+                same = table is not None and held is not None and np.array_equal(held, table)
+                self.require(same, "flags say RETAIN, but the engine does not hold this table")
+            if table is not None:
+                self.tables[queue, last] = table
 
     def _mode(self, i: SimpleNamespace, op: ir.Conv) -> int:
         pixels = 1 << i.mode
@@ -450,7 +481,23 @@ class _Proof:
             y = self.tensors[op.y]
             self.equal(i, y_row0=0, y_rows=y.height, y_cols=y.width, y_slot=0)
             self.require(op.head_dim <= config.head_dim, f"heads of {op.head_dim}")
+            zero = self.graph.tensors[op.xs[0]].quant.zero_point
+            bits, divide = (f(op, zero, y.height * y.width) for f in (sum_bits, divide_bits))
+            inside = bits <= config.attention_bits and divide <= config.attention_divide_bits
+            limits = f"{config.attention_bits} and {config.attention_divide_bits}"
+            self.require(inside, f"sums of {bits} bits, quotients of {divide} bits on a machine of {limits}")
+            able = op.quantized is None or bool(config.attention_quantized)
+            self.require(able, "attention with every edge quantized on a machine without")
         self.equal(i, flags=flags | (i.flags & Flag.RETAIN))
+        if isinstance(op, ir.Conv):
+            shifts = op.requant.shift
+            low, high = int(shifts.min()), int(shifts.max())
+            inside = config.shift_low <= low and high <= config.shift_high
+            self.require(inside, f"shifts {low} to {high} on a machine of {config.shift_low} to {config.shift_high}")
+        if isinstance(op, (ir.Conv, ir.Eltwise)) and op.add is not None:
+            inside = config.add_shift_low <= op.add.shift <= config.add_shift_high
+            self.require(inside, f"add_shift {op.add.shift} on a machine of other shifts")
+        self.require(bool(config.engines >> self.access.queue & 1), "its queue has no engine")
 
     # ----------------------------------------------------------------------------------------------------------------
     # constants

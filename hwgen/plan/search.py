@@ -15,6 +15,7 @@ from itertools import product
 
 from hwgen import ir
 from hwgen.errors import FitError, Problem
+from hwgen.kernels.linear_attention import DIVIDE_BITS_MIN, SUM_BITS_MIN, divide_bits, sum_bits
 from hwgen.plan import cost, layout
 from hwgen.plan.allocate import Place, place
 from hwgen.plan.assemble import lives, vector_lives
@@ -40,7 +41,7 @@ OPTIONAL_ENGINES = {
     Queue.MLP: HEAD,
 }
 """Engines that a machine may lack, and the kinds of kernels that need them."""
-RING_AHEAD = 4096
+RING_AHEAD = 8192
 """Rows of the ring from which more would not help the SystemVerilog to load ahead."""
 SEGMENT_MAX = 14
 """Kernels of a tiled segment."""
@@ -86,7 +87,7 @@ class Design:
 def base_config(kernels: Sequence[Kernel], output: str, options: Options) -> Config:
     """The parameters that follow from the model alone."""
     line = vector = image = WORD_BYTES
-    head = 16
+    head, bits, divide, quantized = 16, SUM_BITS_MIN, DIVIDE_BITS_MIN, False
     part = max((tile_rows(k, 1) + k.table for k in kernels if k.head), default=1)
     words = VECTOR_WORDS
     while place(vector_lives(kernels, output), 1, words) is None:
@@ -101,6 +102,9 @@ def base_config(kernels: Sequence[Kernel], output: str, options: Options) -> Con
             image = k.op.image[0] * k.op.image[2]
         if isinstance(k.op, ir.Attention):
             head = max(head, k.op.head_dim)
+            bits = max(bits, sum_bits(k.op, k.x_zero, k.height * k.width))
+            divide = max(divide, divide_bits(k.op, k.x_zero, k.height * k.width))
+            quantized |= k.op.quantized is not None
     up = [-(-v // 16) * 16 for v in (line, vector, image)]
     shifts = [s for k in kernels if isinstance(k.op, ir.Conv) for s in k.op.requant.shift.tolist()]
     adds = [k.op.add.shift for k in kernels if isinstance(k.op, ir.Conv | ir.Eltwise) and k.op.add is not None]
@@ -112,6 +116,9 @@ def base_config(kernels: Sequence[Kernel], output: str, options: Options) -> Con
         mlp_channels=up[1],
         image_row_bytes=up[2],
         head_dim=head,
+        attention_bits=bits,
+        attention_divide_bits=divide,
+        attention_quantized=int(quantized),
         acc_groups=options.acc_groups,
         vector_words=options.vector_words or words,
         head_rows=options.head_rows or max(HEAD_ROWS, 1 << (2 * part - 1).bit_length()),

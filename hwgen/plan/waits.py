@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each instruction waits for, so that queues may run at the same time (docs/program-format.md: Waits).
 
-The sequential order of one frame is played twice on the memories, with the number of the instruction that last read and
-wrote each part of them; the second frame gives the waits. Counts are relative to the frame's start, so what an
-instruction of the first frame must have done comes out as zero or less.
+The sequential order of a group is played twice on the memories, with the number of the instruction that last read and
+wrote each part of them; the second group gives the waits. Counts are relative to the group's start, so what an
+instruction of the first group must have done comes out as zero or less.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hwgen.plan.layout import TAP_ROWS, convolution_row_count, unstripe
 from hwgen.plan.program import INSTRUCTION, LANES, ROW_BYTES, VECTOR, Config, Flag, Opcode, Queue, queues
 
 COUNT_MAX = 8000
-"""Instructions of a queue: counts of two frames fit 16 bits."""
+"""Instructions of a queue: counts of two groups fit 16 bits."""
 
 MLP = (Opcode.POOL, Opcode.LINEAR, Opcode.LAYER_NORM)
 Interval = tuple[int, int]
@@ -61,10 +61,10 @@ class _Play:
         rows = config.ring_rows + config.head_rows
         self.loaded = np.zeros(rows, np.int64)
         self.ring_readers = np.zeros((len(counts), rows), np.int64)
-        self.vector_written = np.zeros(config.vector_words, np.int64)
-        self.vector_stored = np.zeros(config.vector_words, np.int64)
-        self.body: tuple[int, int] | None = None
-        """Queue and count of the last instruction that touches pads."""
+        self.vector_written = np.zeros((config.slots, config.vector_words), np.int64)
+        self.vector_stored = np.zeros((config.slots, config.vector_words), np.int64)
+        self.body: list[tuple[int, int] | None] = [None] * config.slots
+        """Queue and count of the last instruction that touches the pads of each slot."""
 
     def step(self, i: dict[str, Any], queue: int) -> dict[int, int]:
         """Execute an instruction: the counts it must wait for, by queue."""
@@ -83,23 +83,34 @@ class _Play:
             self.ring_readers[:, rows] = 0  # later loads of this queue come after this one
             self.loaded[rows] = here
             return waits
+        slot = slot_of(i, self.config)
         if touches_pads(i):
-            if self.body is not None:
-                wait(*self.body)
-            self.body = queue, here
+            before = self.body[slot]
+            if before is not None:
+                wait(*before)
+            self.body[slot] = queue, here
         for first, size in ring_reads(i, self.config):
             rows = slice(first, first + size)
             loader = Queue.HEAD if first >= self.config.ring_rows else Queue.WEIGHTS
             wait(int(loader), int(self.loaded[rows].max(initial=0)))
             self.ring_readers[queue, rows] = here
+        written, stored = self.vector_written[slot], self.vector_stored[slot]
         for first, size in vector_reads(i):
             if i["opcode"] == Opcode.STORE:
-                wait(int(Queue.MLP), int(self.vector_written[first : first + size].max(initial=0)))
-                self.vector_stored[first : first + size] = here
+                wait(int(Queue.MLP), int(written[first : first + size].max(initial=0)))
+                stored[first : first + size] = here
         for first, size in vector_writes(i):
-            wait(int(Queue.STORE), int(self.vector_stored[first : first + size].max(initial=0)))
-            self.vector_written[first : first + size] = here
+            wait(int(Queue.STORE), int(stored[first : first + size].max(initial=0)))
+            written[first : first + size] = here
         return waits
+
+
+def slot_of(i: dict[str, Any], config: Config) -> int:
+    """The slot of an instruction's frame. Raises InternalError unless it names exactly one that exists."""
+    slot = int(i["slots"]).bit_length() - 1
+    if slot < 0 or slot >= config.slots or i["slots"] != 1 << slot:
+        raise InternalError(f"an instruction of kernel {i['kernel']} names slots {i['slots']:#b}")
+    return slot
 
 
 def touches_pads(i: dict[str, Any]) -> bool:
@@ -150,9 +161,13 @@ def vector_writes(i: dict[str, Any]) -> Iterator[Interval]:
 def _retained(
     decoded: list[dict[str, Any]], found: npt.NDArray[np.int64], config: Config, weights: bytes
 ) -> Iterator[bool]:
-    """For each instruction whether its table is the one that the instruction before it in its queue used."""
+    """For each instruction whether the engine of its queue holds its table, whichever frames exist.
+
+    The frames that exist are those of the first slots. So an engine holds what the last instruction with a table left
+    among those of the first n slots, for every n that includes the instruction's own.
+    """
     ring = np.zeros((config.ring_rows + config.head_rows, ROW_BYTES), np.uint8)
-    held: dict[int, bytes] = {}
+    held: dict[tuple[int, int], bytes] = {}
     for i, queue in zip(decoded, found.tolist(), strict=True):
         same = False
         if i["opcode"] == Opcode.LOAD_WEIGHTS:
@@ -162,6 +177,7 @@ def _retained(
         elif i["flags"] & (Flag.TABLE | Flag.IMAGE):
             first, size = next(ring_reads(i, config))
             table = ring[first : first + size].tobytes()
-            same = held.get(queue) == table
-            held[queue] = table
+            having = [(queue, last) for last in range(slot_of(i, config), config.slots)]
+            same = all(held.get(key) == table for key in having)
+            held.update(dict.fromkeys(having, table))
         yield same

@@ -70,12 +70,16 @@ def build(directory: str, report: dict[str, Any]) -> RenderableType:
         used = f"{'≥ ' if use.get('at_least') else ''}{use['used']:,}"
         rows.append((UNITS.get(name, name), used, f"{available:,}", share, limit, use["source"]))
     p = report["performance"]
-    per_frame = 1e3 * p["latency_cycles"] / (p["clock_mhz"] * 1e6)
+    hertz = p["clock_mhz"] * 1e6
     speed = [
-        ("latency", f"{p['latency_cycles']:,} cycles = {per_frame:.3f} ms", p["source"]),
-        ("interval", f"{p['interval_cycles']:,} cycles", p["source"]),
-        ("throughput", f"{p['frames_per_second']:,.1f} frames/s", p["source"]),
-        ("clock", f"{p['clock_mhz']:g} MHz, batch {p['batch']}", "chosen"),
+        (
+            machine,
+            f"{q['latency_cycles']:,} cycles = {1e3 * q['latency_cycles'] / hertz:.3f} ms",
+            f"{q['interval_cycles']:,} cycles",
+            f"{q['frames_per_second']:,.1f} frames/s",
+            q["source"],
+        )
+        for machine, q in (("SystemVerilog", p["rtl"]), ("HLS C++", p))
     ]
     kernels = ", ".join(f"{count} {name}" for name, count in report["kernels"].items())
     size = report["bytes"]
@@ -87,12 +91,15 @@ def build(directory: str, report: dict[str, Any]) -> RenderableType:
             right=(1, 2, 3, 4),
         ),
         "",
-        table("Performance", ("", "value", "source"), speed),
+        table("Performance", ("machine", "latency", "interval", "throughput", "source"), speed, right=(1, 2, 3)),
         "",
+        Text(f"clock {p['clock_mhz']:g} MHz, batch {p['batch']}"),
         Text(f"{kernels} kernels; program {size['program']:,} bytes, weights {size['weights']:,} bytes"),
     ]
     if any(use["source"] == "estimated" for use in report["resources"].values()):
-        parts.append(Text("estimated: no synthesis has run; ≥: parts are not counted (docs/plan.md)"))
+        parts.append(
+            Text("estimated: no synthesis has run; ≥: parts are not counted; modelled: hwgen sim --level rtl measures")
+        )
     if "synthesis" in report:
         parts.append(Text(f"synthesis: {report['synthesis'].get('message', 'see report.json')}"))
     parts.append(Text(f"written to {directory}", style="green"))

@@ -15,12 +15,10 @@ from engine import Command, Engine
 from stream import SEED, TRANSACTIONS
 
 from hwgen import ir
+from hwgen.kernels.linear_attention import DIGITS_MARGIN, divide_bits, sum_bits
 from hwgen.plan import layout
-from hwgen.plan.program import LANES, Flag, Opcode, instruction
+from hwgen.plan.program import LANES, Config, Flag, Opcode, instruction
 from random_programs import case
-
-BITS = 62
-"""Numerators and denominators stay below 2^62."""
 
 
 def codes(rng: np.random.Generator, shape: tuple[int, ...], zero: int, largest: bool) -> Any:
@@ -39,22 +37,22 @@ def codes(rng: np.random.Generator, shape: tuple[int, ...], zero: int, largest: 
     return found
 
 
-def exact(rng: np.random.Generator, zero: int, dim: int, pixels: int) -> ir.Divide:
-    """A division of exact sums that keeps the bounds."""
+def exact(rng: np.random.Generator, zero: int, dim: int, pixels: int, bits: int) -> ir.Divide:
+    """A division of exact sums whose numerators and denominators stay below ``2^bits``."""
     relu, value = 127 - zero, max(127 - zero, 128 + zero)
     numerator = max(1, dim * relu * relu * pixels * value)
     normalizer = max(1, dim * relu * relu * pixels)
-    most = BITS - numerator.bit_length()
+    most = bits - numerator.bit_length()
     shift = int(rng.choice([0, most, rng.integers(most + 1), rng.integers(min(most, 20) + 1)]))
-    limit = min((1 << 31) - 1, ((1 << BITS) - 1) // normalizer)
+    limit = min((1 << 31) - 1, ((1 << bits) - 1) // normalizer)
     near = int((1 << shift) * float(rng.choice([0.05, 1.0, 1.0 + rng.random(), 40.0])))
     multiplier = int(np.clip(int(rng.choice([near, near, near, limit, rng.integers(1, limit + 1)])), 1, limit))
-    room = (1 << BITS) - 1 - normalizer * multiplier
+    room = (1 << bits) - 1 - normalizer * multiplier
     epsilon = min(room, int(rng.choice([0, 0, 1, multiplier, rng.integers(1 << 40), room])))
     return ir.Divide(multiplier, shift, epsilon, int(rng.integers(-128, 128)))
 
 
-def edges(rng: np.random.Generator, dim: int, pixels: int) -> tuple[ir.Divide, ir.QuantizedAttention]:
+def edges(rng: np.random.Generator, dim: int, pixels: int, bits: int) -> tuple[ir.Divide, ir.QuantizedAttention]:
     """Tables and factors for which codes spread, and some for which they do not."""
 
     def table() -> Any:
@@ -74,23 +72,33 @@ def edges(rng: np.random.Generator, dim: int, pixels: int) -> tuple[ir.Divide, i
         table(), table(), table(), d_table, zeros[0], zeros[1], zeros[2], int(rng.integers(-128, 128)),
         requant(pixels * 100 * int(rng.integers(1, 100))), requant(dim * 100 * int(rng.integers(1, 100))), zeros[3],
     )  # fmt: skip
-    shift = int(rng.choice([0, 53, rng.integers(54), 16 + rng.integers(10)]))
+    shift = int(rng.choice([0, bits - 8, rng.integers(bits - 7), 16 + rng.integers(10)]))
     near = int((1 << shift) * float(rng.choice([0.01, 1.0, rng.random()])))
     return ir.Divide(int(np.clip(near, 1, (1 << 31) - 1)), shift, 0, int(rng.integers(-128, 128))), spec
 
 
+def most_pixels(config: Config, zero: int, quantized: bool) -> int:
+    """Pixels whose sums K^T V have at most ``attention_bits`` bits, for any codes and tables."""
+    largest = 255 * 128 if quantized else max((127 - zero) * max(127 - zero, 128 + zero), 1)
+    return ((1 << config.attention_bits - 1) - 1 - (0 if quantized else DIGITS_MARGIN)) // largest
+
+
 def command(bench: Engine, rng: np.random.Generator, row: int, largest: bool = False) -> tuple[Command, int, int]:
     """A command whose blob is at ring row ``row``, its operands in the memories; groups of a head; the row behind the
-    blob. ``largest``: as many pixels as a pad holds."""
+    blob. ``largest``: as many pixels as the sums and a pad hold."""
     config, slot = bench.config, int(rng.integers(bench.config.slots))
     dim = int(rng.choice([LANES, config.head_dim]))
     groups, heads = dim // LANES, int(rng.integers(1, 5 if dim == LANES else 3))
     height, width = int(rng.integers(1, 13)), int(rng.integers(1, 18))
     if rng.random() < 0.3:
         height, width = 1, int(rng.integers(1, 5))
+    zero = int(rng.choice([-128, -128, -79, 0] if largest else [-128, 0, 127, *rng.integers(-128, 128, 2)]))
+    quantized = bool(rng.random() < 0.4)
+    most = most_pixels(config, zero, quantized)
     if largest:
-        dim, groups, heads = LANES, 1, 1
-        height, width = LANES, config.pad_depth // 3
+        groups, heads = dim // LANES, 1
+        height, width = 1, min(LANES * (config.pad_depth // (3 * groups)), most)
+    height = min(height, most // width)
     pixels = height * width
     plane = -(-pixels // LANES)
     while 3 * groups * heads * plane > config.pad_depth:
@@ -103,11 +111,12 @@ def command(bench: Engine, rng: np.random.Generator, row: int, largest: bool = F
     x_pad, y_pad = (int(p) for p in rng.permutation(config.pads)[:2])
     x_base = int(rng.integers(config.pad_depth - 3 * groups * heads * x_plane + 1))
     y_base = int(rng.integers(config.pad_depth - (y_group0 + groups * heads) * y_plane + 1))
-    zero = -128 if largest else int(rng.choice([-128, 0, 127, *rng.integers(-128, 128, 2)]))
-    quantized = bool(rng.random() < 0.4)
-    divide, spec = edges(rng, dim, pixels) if quantized else (exact(rng, zero, dim, pixels), None)
+    bits = config.attention_divide_bits
+    divide, spec = edges(rng, dim, pixels, bits) if quantized else (exact(rng, zero, dim, pixels, bits), None)
     q, k, v = (int(o) * dim for o in rng.permutation(3))
-    blob = layout.attention_rows(ir.Attention("op", ("x",), "y", dim, q, k, v, divide, spec), zero)
+    op = ir.Attention("op", ("x",), "y", dim, q, k, v, divide, spec)
+    assert sum_bits(op, zero, pixels) <= config.attention_bits and divide_bits(op, zero, pixels) <= bits
+    blob = layout.attention_rows(op, zero)
     bench.ring[row : row + len(blob)] = blob
     pad = bench.machines[slot].pads[x_pad]
     for group in range(3 * groups * heads):
@@ -122,14 +131,15 @@ def command(bench: Engine, rng: np.random.Generator, row: int, largest: bool = F
     return Command(record, slot), groups, row + len(blob)
 
 
-def cycles(given: Command, groups: int) -> int:
+def cycles(given: Command, groups: int, digits: int) -> int:
     """What the header of attention_engine.sv promises where the ring does not stall."""
     i = given.record
     pixels, units = int(i["y_rows"]) * int(i["y_cols"]), int(i["y_groups"])
     quantized = bool(int(i["flags"]) & Flag.QUANTIZED)
-    prepare = (192 if quantized else 64) * groups
-    first, second = groups * (pixels + pixels % 2 + 15), 4 * groups * pixels
-    return (440 if quantized else 115) + prepare + units * first + (units - 1) * max(second, prepare + 35) + second
+    prepare, wait = (192 * groups, 32 + digits) if quantized else (16 * digits * groups, 28)
+    first, second = groups * (pixels + pixels % 2 + 15), digits * groups * pixels
+    start = (419 if quantized else 106) + digits * groups + prepare
+    return start + units * first + (units - 1) * max(second, prepare + wait) + second
 
 
 @cocotb.test()
@@ -147,8 +157,8 @@ async def equals_reference(dut: Any) -> None:
         for _ in range(1 if n % 16 == 1 else int(rng.integers(1, 4))):
             given, groups, row = command(bench, rng, row + int(rng.integers(3)), n % 16 == 1)
             commands.append(given)
-            limits.append(cycles(given, groups))
+            limits.append(cycles(given, groups, bench.config.attention_digits))
         await bench.run(commands)
         for given, limit in zip(commands, limits, strict=True):
             late = f"{bench.describe(given)}: {given.cycles} cycles, not {limit}"
-            assert bench.stall > 0 or limit - 80 < given.cycles <= limit, late
+            assert bench.stall > 0 or limit - 10 < given.cycles <= limit, late

@@ -12,7 +12,7 @@ import cocotb
 import numpy as np
 from axi_memory import Memory, Read, quiet
 from cocotb.triggers import FallingEdge
-from engine import CONFIG, Command, Engine
+from engine import CONFIG, Command, Engine, slot_of
 from stream import SEED, TRANSACTIONS
 
 from hwgen.plan.layout import plane_rows
@@ -171,10 +171,14 @@ async def equals_reference(dut: Any) -> None:
         for machine in loader.machines:
             machine.weights = example.program.weights
         for record in example.program.instructions:
-            if int(record["opcode"]) == Opcode.LOAD_WEIGHTS:
-                loader.reference(Command(record))
-            elif int(record["opcode"]) == Opcode.LOAD_INPUT:
-                batch += [Command(record, slot, slot > 0, first + slot * words) for slot in range(len(loader.machines))]
+            slot, retain = slot_of(record), bool(int(record["flags"]) & Flag.RETAIN)
+            if int(record["opcode"]) == Opcode.LOAD_INPUT:
+                batch.append(Command(record, slot, retain, first + slot * words))
+            elif int(record["opcode"]) == Opcode.LOAD_WEIGHTS:
+                if batch:  # reads the rows that are there before
+                    await loader.run(batch)
+                    batch = []
+                loader.reference(Command(record, slot))
         await loader.run(batch)
     assert loader.errors == 0
 

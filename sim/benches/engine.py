@@ -27,7 +27,7 @@ import numpy.typing as npt
 from cocotb.triggers import FallingEdge, ReadOnly
 from stream import clock
 
-from hwgen.backends.reference.program import EXECUTE, Machine
+from hwgen.backends.reference.program import EXECUTE, Machine, Tiles
 from hwgen.backends.reference.program import _decode as decode
 from hwgen.plan.program import INSTRUCTION, LANES, ROW_BYTES, Config, Flag, Opcode
 
@@ -75,12 +75,18 @@ def codes_of(handle: Any, words: int) -> Codes:
     return np.frombuffer(value.to_bytes(words * LANES, "little"), np.int8).reshape(words, LANES)
 
 
+def slot_of(record: Any) -> int:
+    """The slot of an instruction; of LOAD_WEIGHTS one that uses the rows."""
+    return int(record["slots"]).bit_length() - 1
+
+
 @dataclass(eq=False)
 class Command:
     """One instruction for the engine."""
 
     record: Any
     slot: int = 0
+    """command_slot and command_retain; the record's own ``slots`` and RETAIN are not looked at."""
     retain: bool = False
     offset: int = 0
     """command_offset of the engines that have it."""
@@ -152,6 +158,7 @@ class Engine:
     def __post_init__(self) -> None:
         c = self.config
         self.ring = self._random(c.ring_rows + c.head_rows, ROW_BYTES).view(np.uint8)
+        decoded: dict[tuple[int, ...], Tiles] = {}
         for _ in range(c.slots):
             machine = Machine(
                 config=c,
@@ -162,6 +169,7 @@ class Engine:
                 frame_input=np.zeros(0, np.uint8),
                 frame_output=np.zeros((0, LANES), np.int8),
                 frame_trace=None,
+                decoded=decoded,
             )
             self.machines.append(machine)
             self.ignored.append(Ignored(np.zeros(machine.pads.shape, bool), np.zeros(machine.vectors.shape, bool)))
@@ -366,8 +374,8 @@ class Engine:
         )
 
     async def run_case(self, case: Any, opcodes: Sequence[Opcode]) -> list[Command]:
-        """A Program of ``random_programs``: instructions of ``opcodes`` on the engine, each for every slot as the
-        dispatcher gives them, the others only on the reference. Returns the commands.
+        """A Program of ``random_programs``: instructions of ``opcodes`` on the engine, as the dispatcher gives them,
+        the others only on the reference. Returns the commands.
 
         Slot 0 has the case's frame, the others random bytes.
         """
@@ -380,17 +388,16 @@ class Engine:
         commands: list[Command] = []
         batch: list[Command] = []
         for record in program.instructions:
+            command = Command(record, slot_of(record), retain=bool(int(record["flags"]) & Flag.RETAIN))
             if int(record["opcode"]) in opcodes:
-                retained = bool(int(record["flags"]) & Flag.RETAIN)
-                batch += [Command(record, slot, retain=retained or slot > 0) for slot in range(self.config.slots)]
+                batch.append(command)
                 continue
-            if batch:
+            # What it overwrites: the pads of its slot, or ring rows.
+            if batch and (command.slot in {c.slot for c in batch} or int(record["opcode"]) == Opcode.LOAD_WEIGHTS):
                 await self.run(batch)
                 commands += batch
                 batch = []
-            once = int(record["opcode"]) == Opcode.LOAD_WEIGHTS
-            for slot in range(1 if once else self.config.slots):
-                self.reference(Command(record, slot))
+            self.reference(command)
         if batch:
             await self.run(batch)
         return commands + batch

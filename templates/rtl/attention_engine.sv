@@ -10,24 +10,25 @@
 //
 // A unit is one channel group of y: a head has D = head_dim / 16 of them. Its first phase sums D tiles of 16 x 17 outer
 // products, a pixel a cycle (2 pixels of V and of K are read in turn); the tiles then leave the array, are prepared and
-// stored back as digits. Its second phase takes a pixel in 4 D cycles. The order of phases is 1 of unit 0, 1 of unit 1, 2 of
-// unit 0, 1 of unit 2, 2 of unit 1, ..., so that the digits of a unit are prepared while the one before is in its second
-// phase. The operand memories hold the digits of two units, and a ring of 16 pixels of V in the first phase.
+// stored back as N digits of 8 bits. Its second phase takes a pixel in N D cycles. The order of phases is 1 of unit 0, 1 of
+// unit 1, 2 of unit 0, 1 of unit 2, 2 of unit 1, ..., so that the digits of a unit are prepared while the one before is in its
+// second phase. The operand memories hold the digits of two units, and a ring of 16 pixels of V in the first phase.
 //
-// Cycles for U units of P pixels, where the ring does not stall:
-//   115 + 64 D + U D (P + P mod 2 + 15) + (U - 1) max(4 D P, 64 D + 35) + 4 D P
-// quantized 440 + 192 D (tables; preparation of unit 0) instead of 115 + 64 D, and 192 D + 35 instead of 64 D + 35.
-// 12 DSPs: 5 attention_prepare, 6 attention_quotient, 1 for products of sizes.
+// Cycles for U units of P pixels, where the ring does not stall; N = 3 for sums of up to 24 bits, else 4:
+//   106 + 17 N D + U D (P + P mod 2 + 15) + (U - 1) max(N D P, 16 N D + 28) + N D P
+// quantized 419 + (192 + N) D (tables; preparation of unit 0) instead of 106 + 17 N D, and 192 D + 32 + N instead of
+// 16 N D + 28. A few cycles less where digits are never waited for.
+// 12 DSPs with 4 digits: 5 attention_prepare, 6 attention_quotient, 1 for products of sizes; with 3: 3, 8 and 1.
 //
-// GROUPS  channel groups of the largest head: 1 or 2
-// DEPTH   word rows of a pad: they bound the pixels, and so the width of the sums
+// GROUPS    channel groups of the largest head: 1 or 2
+// ACC_BITS  of the sums K^T V, with the sign
 `default_nettype none
 
 module attention_engine
   import config_pkg::*;
 #(
-    parameter int GROUPS = HEAD_DIM / 16,
-    parameter int DEPTH  = PAD_DEPTH
+    parameter int GROUPS   = HEAD_DIM / 16,
+    parameter int ACC_BITS = ATTENTION_BITS  // sum_bits in hwgen/kernels/linear_attention.py
 ) (
     input  wire logic                           clk,
     input  wire logic                           reset,
@@ -52,9 +53,11 @@ module attention_engine
     $error("attention_engine: heads have 16 or 32 channels");
   end
 
-  // Q, K and V lie in one pad; |k| <= 255, |code of v| <= 128.
-  localparam int PixelsMax = 16 * (DEPTH / 3);
-  localparam int AccBits = $clog2(255 * 128 * PixelsMax + 1) + 1 > 24 ? $clog2(255 * 128 * PixelsMax + 1) + 1 : 24;
+  if (ACC_BITS < 20 || ACC_BITS > 32) begin : gen_check_bits
+    $error("attention_engine: sums have 20 to 32 bits");
+  end
+
+  localparam int Digits = ACC_BITS > 24 ? 4 : 3;
   // Cycles from the slot of an operation: `address` of the array; one less for column data.
   localparam int AtArray = READ_LATENCY + 4;
   localparam int AtSums = AtArray + 19;
@@ -110,7 +113,7 @@ module attention_engine
       y_rows <= command.y_rows;
       y_cols <= command.y_cols;
       w_row <= command.w_row;
-      quantized <= command.flags[FLAG_QUANTIZED];
+      quantized <= ATTENTION_QUANTIZED != 0 && command.flags[FLAG_QUANTIZED];
       slot <= command_slot;
       rows_read <= '0;
     end
@@ -221,7 +224,7 @@ module attention_engine
   logic fresh;  // pixel 0
   logic [2:0] part;  // second phase: cycle of the pixel
   logic first_bank, second_bank;
-  logic first_last, second_last, part_last;
+  logic first_last, second_last, part_last, part_half;
   logic finished;
   logic few;
 
@@ -231,7 +234,8 @@ module attention_engine
   assign begin_second = phase == CHOOSE && may_second && !tile && wait_second == '0;
   assign few = left[17:1] == '0;  // one or none
   assign first_last = phase == FIRST && pixel[0] && few;
-  assign part_last = part[1:0] == '1 && (part[2] || !pair);
+  assign part_last = part == (pair ? 3'(2 * Digits - 1) : 3'(Digits - 1));
+  assign part_half = part == 3'(Digits);
   assign second_last = phase == SECOND && part_last && few;
 
   // Channel groups: a tile of the first phase moves K and V by a few planes, a unit of the second phase Q.
@@ -267,11 +271,11 @@ module attention_engine
       begun <= begun + 2'(begin_first && !tile) - 2'(second_last);
       prepared <= prepared + 2'(finished) - 2'(second_last);
 
-      // Sums of a tile leave 16 cycles after its last operation; second phases operate 3 or 7 cycles after they read.
+      // Sums of a tile leave 16 cycles after its last operation; second phases operate Digits D - 1 cycles after they read.
       if (first_last) wait_first <= 4'd14;
-      else if (second_last) wait_first <= pair ? 4'd6 : 4'd2;
+      else if (second_last) wait_first <= pair ? 4'(2 * Digits - 2) : 4'(Digits - 2);
       else if (wait_first != '0) wait_first <= wait_first - 4'd1;
-      if (first_last) wait_second <= pair ? 4'd7 : 4'd11;
+      if (first_last) wait_second <= pair ? 4'(15 - 2 * Digits) : 4'(15 - Digits);
       else if (wait_second != '0) wait_second <= wait_second - 4'd1;
 
       if (first_last) begin
@@ -303,7 +307,7 @@ module attention_engine
     end
   end
 
-  // Requests and what is known about their words. Second phase: digit 3 first; channel groups of a digit in turn.
+  // Requests and what is known about their words. Second phase: upper digit first; channel groups of a digit in turn.
   typedef struct packed {
     logic valid;         // an operation
     logic second;        // of the second phase
@@ -319,10 +323,10 @@ module attention_engine
 
   logic [1:0] plane;
   logic group, group_first, q_read;
-  assign plane = ~(pair ? part[2:1] : part[1:0]);
+  assign plane = 2'(Digits - 1) - (pair ? part[2:1] : part[1:0]);
   assign group = pair && part[0];
   assign group_first = !group;
-  assign q_read = phase == SECOND && part[1:0] == '0;
+  assign q_read = phase == SECOND && (part == '0 || part_half);
   always_ff @(posedge clk) begin
     window.valid <= !reset && (phase == FIRST || q_read);
     window.pad <= x_pad;
@@ -332,13 +336,13 @@ module attention_engine
     if (phase == FIRST && (pixel[0] ? left != '0 : !few)) window.high <= 5'd2;
     window.fill <= '0;
     if (phase == FIRST) window.base <= pixel[0] ? k_base : v_base;
-    else window.base <= q_base + (part[2] ? x_plane : 16'd0);
+    else window.base <= q_base + (part_half ? x_plane : 16'd0);
     window_slot <= slot;
 
     read_v <= phase == FIRST && !pixel[0];
     read_k <= phase == FIRST && pixel[0];
     read_q <= q_read;
-    read_group <= part[2];
+    read_group <= part_half;
     ring_place <= reset ? '0 : ring_place + 4'd1;
     first_operation <= '{
         valid: phase == FIRST && left != '0,
@@ -360,14 +364,14 @@ module attention_engine
     tile_info <= {tile, tile || !pair};
   end
 
-  // The second phase operates 3 or 7 cycles after its request.
-  operation_t [4*GROUPS-1:0] second_line;
+  // The second phase operates Digits D - 1 cycles after its request.
+  operation_t [Digits*GROUPS-1:0] second_line;
   assign second_line[0] = second_operation;
-  for (genvar i = 1; i < 4 * GROUPS; i++) begin : gen_second
+  for (genvar i = 1; i < Digits * GROUPS; i++) begin : gen_second
     always_ff @(posedge clk) second_line[i] <= reset ? '0 : second_line[i-1];
   end
   operation_t second_now;
-  assign second_now = GROUPS == 2 && !pair ? second_line[3] : second_line[4*GROUPS-1];
+  assign second_now = GROUPS == 2 && !pair ? second_line[Digits-1] : second_line[Digits*GROUPS-1];
   assign operation = second_now.valid ? second_now : first_operation;
 
   // Operations on their way: valid_line[n] n + 1 cycles after the request of the first phase, as the others below.
@@ -410,7 +414,7 @@ module attention_engine
   );
   delay #(
       .WIDTH (1),
-      .CYCLES(READ_LATENCY + 6)
+      .CYCLES(READ_LATENCY + Digits + 2)
   ) u_complete (
       .clk,
       .in (read_group || !pair),
@@ -466,13 +470,21 @@ module attention_engine
       .y(k_entry)
   );
 
-  // Q: four channels a cycle; the 16 or 32 of a pixel are handed on together.
+  // Q: four channels a cycle, with three digits six; the 16 or 32 of a pixel are handed on together.
+  localparam int QLanes = (15 + Digits) / Digits;
   codes_t q_word;
-  logic [3:0][7:0] q_code, q_entry;
+  logic [QLanes-1:0][7:0] q_code, q_entry;
   logic [1:0] q_part;
   logic q_group;
   codes_t [GROUPS-1:0] q_stage, q;
-  assign q_code = q_word[{q_part, 2'b0}+:4];
+  for (genvar c = 0; c < QLanes; c++) begin : gen_q_code
+    logic [3:0][7:0] mine;
+    for (genvar i = 0; i < 4; i++) begin : gen_mine
+      localparam int Channel = QLanes * (i < Digits ? i : Digits - 1) + c;
+      assign mine[i] = q_word[Channel<16?Channel : Channel-QLanes];
+    end
+    assign q_code[c] = mine[q_part];
+  end
   always_ff @(posedge clk) begin
     if (q_line[READ_LATENCY]) begin
       q_word  <= codes_t'(word_0);
@@ -481,10 +493,10 @@ module attention_engine
     end else begin
       q_part <= q_part + 2'd1;
     end
-    if (q_line[READ_LATENCY+5] && q_complete) q <= q_stage;
+    if (q_line[READ_LATENCY+Digits+1] && q_complete) q <= q_stage;
   end
   attention_table #(
-      .LANES(4)
+      .LANES(QLanes)
   ) u_q_table (
       .clk,
       .write(table_write[0]),
@@ -495,9 +507,11 @@ module attention_engine
       .y(q_entry)
   );
   for (genvar g = 0; g < GROUPS; g++) begin : gen_q_group
-    for (genvar i = 0; i < 4; i++) begin : gen_q_part
+    for (genvar i = 0; i < Digits; i++) begin : gen_q_part
+      localparam int Channels = 16 - QLanes * i < QLanes ? 16 - QLanes * i : QLanes;
       always_ff @(posedge clk) begin
-        if (q_line[READ_LATENCY+1+i] && (GROUPS == 1 || q_group == $unsigned(1'(g)))) q_stage[g][4*i+3:4*i] <= q_entry;
+        if (q_line[READ_LATENCY+1+i] && (GROUPS == 1 || q_group == $unsigned(1'(g))))
+          q_stage[g][QLanes*i+:Channels] <= q_entry[Channels-1:0];
       end
     end
   end
@@ -520,7 +534,7 @@ module attention_engine
   // ---------------------------------------------------------------------------------------------------------------
   // Multipliers, and what is behind them
 
-  logic [16:0][AccBits-1:0] sums;
+  logic [16:0][ACC_BITS-1:0] sums;
   logic digits_valid, digits_tile;
   logic [1:0] digits_plane;
   logic [15:0] digits_row, data_rows;
@@ -539,7 +553,7 @@ module attention_engine
   end
 
   attention_array #(
-      .ACC_BITS(AccBits)
+      .ACC_BITS(ACC_BITS)
   ) u_array (
       .clk,
       .address(operation_12.address),
@@ -553,7 +567,8 @@ module attention_engine
   );
 
   attention_prepare #(
-      .ACC_BITS(AccBits),
+      .ACC_BITS(ACC_BITS),
+      .DIGITS  (Digits),
       .GROUPS  (GROUPS)
   ) u_prepare (
       .clk,
@@ -580,7 +595,9 @@ module attention_engine
   logic word_valid;
   word_t word;
   attention_quotient #(
-      .ACC_BITS(AccBits),
+      .ACC_BITS(ACC_BITS),
+      .DIVIDE_BITS(ATTENTION_DIVIDE_BITS),
+      .DIGITS  (Digits),
       .GROUPS  (GROUPS)
   ) u_quotient (
       .clk,

@@ -1,26 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the column sums of Q times a digit of K^T V to words of y: numerators, normalizer, four dividers.
+// From the column sums of Q times a digit of K^T V to words of y: numerators, normalizer, four or six dividers.
 //
-//   sums --> x 128 + --> totals --> 4 to 1 --> n -----------+------------------> delay --> << shift --> divide_round --+
+//   sums --> x 256 + --> totals --> a lane --> n -----------+------------------> delay --> << shift --> divide_round --+
 //            |                                 +--> requantize - zero --^                                ^             |
 //            +--> normalizer --+-----------------------------> d --> x multiplier + epsilon -------------+             |
 //                              +--> requantize --> table --> |d| --^                             word <-- codes <------+
 //
-// A pixel is 4 or 8 steps: for each digit, the upper first, one or two channel groups. Lane l divides columns 4 l + 1 to
-// 4 l + 4, one after the other; column 0 is the normalizer.
-// The denominator has four partial products of 26 or 15 bits x 17 or 14 bits, one a cycle in one DSP.
+// A pixel is DIGITS or 2 DIGITS steps: for each digit, the upper first, one or two channel groups. Lane l divides columns
+// DIGITS l + 1 to DIGITS l + DIGITS, one after the other; with three digits the last lane has column 16 alone. Column 0 is
+// the normalizer. Time of lane l: LaneTime[l] cycles after lane 0.
+// The denominator has partial products of 26 or fewer bits x 17 or 14 bits, two a cycle: of the lower bits in a DSP.
 // A denominator of 0 gives the zero point; quantized 127 for n > 0, else -128. Quantized, a negative d changes the sign of
-// the quotient. 6 DSPs: 5 requantize, 1 denominator.
-// Latency: 33 cycles from the last step of a pixel to its word, quantized 42. Initiation interval: a pixel in 4 cycles.
-// No stall. `reset` clears what is on its way.
+// the quotient. DSPs: one requantize for each lane and the normalizer, 1 denominator.
+// Latency: 31 cycles from the last step of a pixel to its word, 30 with three digits; quantized 9 more. Initiation interval:
+// a pixel in DIGITS cycles. No stall. `reset` clears what is on its way.
 //
-// ACC_BITS  of a sum
-// GROUPS    channel groups of the largest head: 1 or 2
+// ACC_BITS     of a sum; sums K^T V have as many
+// DIVIDE_BITS  of the largest scaled numerator and of the largest denominator, at most 62
+// DIGITS       of 8 bits of a sum K^T V: 3 or 4
+// GROUPS       channel groups of the largest head: 1 or 2
 `default_nettype none
 
 module attention_quotient #(
-    parameter int ACC_BITS = 29,
-    parameter int GROUPS   = 1
+    parameter int ACC_BITS    = 29,
+    parameter int DIVIDE_BITS = 62,
+    parameter int DIGITS      = 4,
+    parameter int GROUPS      = 1
 ) (
     input  wire logic                      clk,
     input  wire logic                      reset,
@@ -48,10 +53,13 @@ module attention_quotient #(
 );
 
   localparam int SumBits = 20;  // 16 x 255 x 128 < 2^19
-  localparam int N = 39 + GROUPS;  // |n| <= 16 GROUPS x 255 x 2^27 < 2^(38 + GROUPS)
+  localparam int N = ACC_BITS + 11 + GROUPS;  // |n| <= 16 GROUPS x 255 x 2^(ACC_BITS - 1)
+  localparam int DenominatorBits = ACC_BITS + GROUPS > 25 ? ACC_BITS + GROUPS + 3 : 28;  // of d, 128 times smaller
+  localparam int Lanes = (15 + DIGITS) / DIGITS;
   localparam int QuantizedDelay = 9;
 
-  // Totals. Column 4 l + 1 + j is l + 1 + j cycles behind the normalizer: l + 1 by the array, j here.
+  // Totals. Column j of lane l is final LaneTime[l] + 2 + j cycles after the last step of the pixel, for one cycle: the array
+  // brings column group g g cycles late, and the rest is waited here.
   logic [7:0][3:0] steps;  // {step, first, shift, last}, by delay
   assign steps[0] = {step, step_first, step_shift, step_last};
   always_ff @(posedge clk) begin
@@ -61,8 +69,9 @@ module attention_quotient #(
 
   logic [16:0][N-1:0] total;
   for (genvar e = 0; e < 17; e++) begin : gen_total
-    localparam int Late = e == 0 ? 0 : (e - 1) % 4;
-    localparam int At = e == 0 ? 0 : (e + 3) / 4 + Late;
+    localparam int Lane = (e - 1) / DIGITS;
+    localparam int At = e == 0 ? 0 : (DIGITS * Lane + 4) / 4 + (e - 1) % DIGITS;
+    localparam int Late = At - (e + 3) / 4;
     logic [Late:0][SumBits-1:0] line;
     logic [N-1:0] other;
     logic [N:0] next;
@@ -70,7 +79,7 @@ module attention_quotient #(
     if (Late > 0) begin : gen_late
       always_ff @(posedge clk) line[Late:1] <= line[Late-1:0];
     end
-    assign other = steps[At][2] ? '0 : GROUPS == 1 || steps[At][1] ? {total[e][N-8:0], 7'b0} : total[e];
+    assign other = steps[At][2] ? '0 : GROUPS == 1 || steps[At][1] ? {total[e][N-9:0], 8'b0} : total[e];
     assign next = {{(N - SumBits) {line[Late][SumBits-1]}}, line[Late], 1'b0} - {~other, 1'b1};
     always_ff @(posedge clk) begin
       if (steps[At][3]) total[e] <= next[N:1];
@@ -81,14 +90,14 @@ module attention_quotient #(
 
   // ended[n]: n + 1 cycles after the last step. `go` counts the same cycles, later by QuantizedDelay if quantized.
   logic [QuantizedDelay:0] ended;
-  logic [32:0] go;
+  logic [30:0] go;
   always_ff @(posedge clk) begin
     if (reset) begin
       ended <= '0;
       go <= '0;
     end else begin
       ended <= {ended[QuantizedDelay-1:0], step && step_last};
-      go <= {go[31:0], quantized ? ended[QuantizedDelay-1] : step && step_last};
+      go <= {go[29:0], quantized ? ended[QuantizedDelay-1] : step && step_last};
     end
   end
 
@@ -133,90 +142,97 @@ module attention_quotient #(
   assign d_minus = d_units[8];
   assign d_magnitude = d_minus ? -d_units : d_units;
 
-  // Denominator: d from go[1] on, partial products in the DSP from cycle 3 on, their sum in cycle 9, kept from 10 on.
-  logic [N-2:0] d;  // not negative
+  // Denominator: d from cycle 2 on; its products with the lower and the upper bits of the multiplier in cycles 6 and 7; kept
+  // from cycle 8 on.
+  logic [DenominatorBits-1:0] d;  // not negative
   logic d_negative;
   always_ff @(posedge clk) begin
     if (go[0]) begin
-      d <= quantized ? (N - 1)'(d_magnitude) : total[0][N-2:0];
+      d <= quantized ? DenominatorBits'(d_magnitude) : total[0][DenominatorBits-1:0];
       d_negative <= quantized && d_minus;
     end
   end
 
-  logic [25:0] part_d;
+  localparam int Rest = DenominatorBits - 26;
+  logic [25:0] low_d;
+  logic [Rest-1:0] high_d;
   logic [16:0] part_m;
-  logic [42:0] part, part_q;
-  logic [61:0] aligned, sum_d, next_d, denominator;
+  logic [42:0] low_part, low_part_q;
+  logic [Rest+16:0] high_part, high_part_q;
+  logic [Rest+42:0] part;
+  logic [61:0] sum_d;
+  logic [DIVIDE_BITS-1:0] denominator;
   always_ff @(posedge clk) begin
-    part_d <= go[3] || go[4] ? 26'(d[N-2:26]) : d[25:0];
-    part_m <= go[2] || go[4] ? {3'b0, divide_multiplier[30:17]} : divide_multiplier[16:0];
-    part   <= {17'b0, part_d} * {26'b0, part_m};
-    part_q <= part;
-  end
-  // In cycle 5: low x low.
-  always_comb begin
-    if (go[4]) aligned = {19'b0, part_q};
-    else if (go[5]) aligned = {2'b0, part_q, 17'b0};
-    else if (go[6]) aligned = {part_q[35:0], 26'b0};
-    else aligned = {part_q[18:0], 43'b0};
-    next_d = (go[4] ? epsilon : sum_d) + aligned;
-  end
-  always_ff @(posedge clk) begin
-    sum_d <= next_d;
-    if (go[8]) denominator <= sum_d;
+    low_d <= d[25:0];
+    high_d <= d[DenominatorBits-1:26];
+    part_m <= go[1] ? divide_multiplier[16:0] : {3'b0, divide_multiplier[30:17]};
+    low_part <= {17'b0, low_d} * {26'b0, part_m};
+    high_part <= {17'b0, high_d} * {{Rest{1'b0}}, part_m};
+    low_part_q <= low_part;
+    high_part_q <= high_part;
+    part <= {high_part_q + (Rest + 17)'(low_part_q[42:26]), low_part_q[25:0]};
+    sum_d <= epsilon + 62'(part);
+    if (go[6]) denominator <= DIVIDE_BITS'(sum_d + 62'({part, 17'b0}));
   end
 
-  // Whether it is 0, two cycles later; both flags for lane 0 from cycle 24 on.
-  logic [7:0] any_part;
+  // Whether it is 0, two cycles later; both flags for lane 0 from cycle 22 on.
+  localparam int AnyParts = (DIVIDE_BITS + 7) / 8;
+  logic [AnyParts-1:0] any_part;
   logic by_zero;
-  for (genvar i = 0; i < 8; i++) begin : gen_any
-    localparam int Top = 8 * i + 8 < 62 ? 8 * i + 8 : 62;
+  for (genvar i = 0; i < AnyParts; i++) begin : gen_any
+    localparam int Top = 8 * i + 8 < DIVIDE_BITS ? 8 * i + 8 : DIVIDE_BITS;
     always_ff @(posedge clk) any_part[i] <= denominator[Top-1:8*i] != '0;
   end
-  // d_negative is there from cycle 2 to 5.
-  logic negative_12;
+  // d_negative is there from cycle 2 on.
+  logic negative_10;
   always_ff @(posedge clk) by_zero <= any_part == '0;
   delay #(
       .WIDTH (1),
-      .CYCLES(10)
+      .CYCLES(8)
   ) u_negative (
       .clk,
       .in (d_negative),
-      .out(negative_12)
+      .out(negative_10)
   );
-  logic [3:0][1:0] flags;  // {by zero, negative} of a lane
+  logic [3:0][1:0] flags;  // {by zero, negative}, by LaneTime
   delay #(
       .WIDTH (2),
       .CYCLES(12)
   ) u_flags (
       .clk,
-      .in ({by_zero, negative_12}),
+      .in ({by_zero, negative_10}),
       .out(flags[0])
   );
   always_ff @(posedge clk) flags[3:1] <= flags[2:0];
 
-  logic [3:0][61:0] below;  // the denominator of a lane
+  logic [3:0][DIVIDE_BITS-1:0] below;  // the denominator, by LaneTime
   assign below[0] = denominator;
   always_ff @(posedge clk) below[3:1] <= below[2:0];
 
-  // Numerators, one a cycle and lane, from cycle l + 3 on.
-  logic [3:0][N-1:0] n;
-  logic [3:0][26:0] n_acc;
-  logic [3:0][11:0] n_code;
-  logic [3:0][16:0] n_multipliers;
-  logic [3:0][5:0] n_shifts;
-  for (genvar l = 0; l < 4; l++) begin : gen_numerator
+  // Numerators, one a cycle and lane, from cycle 3 of the lane on.
+  logic [Lanes-1:0][N-1:0] n;
+  logic [Lanes-1:0][26:0] n_acc;
+  logic [Lanes-1:0][11:0] n_code;
+  logic [Lanes-1:0][16:0] n_multipliers;
+  logic [Lanes-1:0][5:0] n_shifts;
+  for (genvar l = 0; l < Lanes; l++) begin : gen_numerator
+    localparam int LaneTime = DIGITS * l / 4;
     logic [1:0] column;
+    logic [3:0][N-1:0] mine;
+    for (genvar j = 0; j < 4; j++) begin : gen_mine
+      localparam int Column = DIGITS * l + 1 + (j < DIGITS ? j : DIGITS - 1);
+      assign mine[j] = total[Column<16?Column : 16];
+    end
     always_ff @(posedge clk) begin
-      column <= ended[l] ? 2'd0 : column + 2'd1;
-      n[l] <= total[{3'(l), column}+1];
+      column <= ended[LaneTime] ? 2'd0 : column + 2'd1;
+      n[l] <= mine[column];
     end
     assign n_acc[l] = n[l][26:0];
     assign n_multipliers[l] = n_multiplier;
     assign n_shifts[l] = n_shift;
   end
   requantize #(
-      .LANES(4)
+      .LANES(Lanes)
   ) u_numerators (
       .clk,
       .reset,
@@ -232,13 +248,14 @@ module attention_quotient #(
       .code(n_code)
   );
 
-  for (genvar l = 0; l < 4; l++) begin : gen_lane
+  for (genvar l = 0; l < Lanes; l++) begin : gen_lane
+    localparam int LaneTime = DIGITS * l / 4;
     logic [8:0] n_units, n_units_q;
-    logic [N-1:0] above, above_4;
+    logic [N-1:0] above, above_2;
     logic positive, positive_q;
     logic [62:0] coarse, middle, fine;  // signed
     logic [3:0] fine_shift;
-    // The numerator in cycle l + 4; shifted in cycle l + 10; the quotient in cycle l + 24.
+    // In cycles of the lane: the numerator in cycle 4; shifted in cycle 8; the quotient in cycle 22.
     always_ff @(posedge clk) begin
       n_units   <= {n_code[l][7], n_code[l][7:0]} - {n_zero[7], n_zero};
       n_units_q <= n_units;
@@ -247,15 +264,15 @@ module attention_quotient #(
     end
     delay #(
         .WIDTH (N),
-        .CYCLES(4)
+        .CYCLES(2)
     ) u_wait (
         .clk,
         .in (above),
-        .out(above_4)
+        .out(above_2)
     );
     delay #(
         .WIDTH (1),
-        .CYCLES(20)
+        .CYCLES(18)
     ) u_positive (
         .clk,
         .in (positive),
@@ -264,10 +281,10 @@ module attention_quotient #(
     assign fine_shift = divide_shift[3:0];
     always_ff @(posedge clk) begin
       case (divide_shift[5:4])
-        2'd0: coarse <= $unsigned(63'($signed(above_4)));
-        2'd1: coarse <= {47'($signed(above_4)), 16'b0};
-        2'd2: coarse <= {31'($signed(above_4)), 32'b0};
-        default: coarse <= {15'($signed(above_4)), 48'b0};
+        2'd0: coarse <= $unsigned(63'($signed(above_2)));
+        2'd1: coarse <= {47'($signed(above_2)), 16'b0};
+        2'd2: coarse <= {31'($signed(above_2)), 32'b0};
+        default: coarse <= {15'($signed(above_2)), 48'b0};
       endcase
       fine <= middle;
     end
@@ -290,51 +307,65 @@ module attention_quotient #(
     logic [9:0] quotient;
     logic ready_q, valid_q;
     divide_round #(
-        .NUMERATOR_BITS(63),
-        .DENOMINATOR_BITS(62)
+        .NUMERATOR_BITS(DIVIDE_BITS + 1),
+        .DENOMINATOR_BITS(DIVIDE_BITS)
     ) u_divide (
         .clk,
         .reset,
         .in_valid(1'b1),
         .in_ready(ready_q),
-        .numerator(fine),
-        .denominator(below[l]),
+        .numerator(fine[DIVIDE_BITS:0]),
+        .denominator(below[LaneTime]),
         .out_valid(valid_q),
         .out_ready(1'b1),
         .quotient
     );
 
-    // Sign and zero point in cycle l + 25, the code in cycle l + 26.
+    // Sign and zero point in cycle 23, the code in cycle 24.
     logic [11:0] sum;
     logic [10:0] sum_q;
     logic zero_q, above_q;
     logic [7:0] code;
     logic minus;
-    assign minus = flags[l][0];
+    assign minus = flags[LaneTime][0];
     assign sum = {{quotient[9], quotient} ^ {11{minus}}, minus} + {{3{divide_zero[7]}}, divide_zero, minus};
     always_ff @(posedge clk) begin
       sum_q   <= sum[11:1];
-      zero_q  <= flags[l][1];
+      zero_q  <= flags[LaneTime][1];
       above_q <= positive_q;
       if (zero_q) code <= quantized ? {!above_q, {7{above_q}}} : divide_zero;
       else if (sum_q[10:7] == '0 || sum_q[10:7] == '1) code <= sum_q[7:0];
       else code <= {sum_q[10], {7{!sum_q[10]}}};
     end
 
-    // Four codes of a lane; together in cycle l + 30.
-    logic [23:0] codes;
+    // The codes of a lane, and then of all: a lane's part of the word stays for DIGITS cycles. With three digits the first
+    // lanes wait a cycle.
+    localparam int Wait = DIGITS == 3 && LaneTime == 0 ? 1 : 0;
+    localparam int Columns = 16 - DIGITS * l < DIGITS ? 16 - DIGITS * l : DIGITS;
+    logic [7:0] code_q;
+    logic [DIGITS-2:0][7:0] earlier;
+    logic [DIGITS-1:0][7:0] codes;
+    delay #(
+        .WIDTH (8),
+        .CYCLES(Wait)
+    ) u_code (
+        .clk,
+        .in (code),
+        .out(code_q)
+    );
+    assign codes = {code_q, earlier};
     always_ff @(posedge clk) begin
-      codes <= {code, codes[23:8]};
-      if (go[l+28]) word[32*l+:32] <= {code, codes};
+      earlier <= codes[DIGITS-1:1];
+      if (go[LaneTime+22+DIGITS+Wait]) word[8*DIGITS*l+:8*Columns] <= codes[Columns-1:0];
     end
     logic unused;
-    assign unused = &{1'b0, n_code[l][11:8], sum[0], ready_q, valid_q};
+    assign unused = &{1'b0, n_code[l][11:8], sum[0], ready_q, valid_q, codes, fine};
   end
 
-  assign word_valid = go[32];
+  assign word_valid = go[26+DIGITS];
 
   logic unused;
-  assign unused = &{1'b0, norm_code[11:8], total[0], ended, ready_n, valid_n, ready_m, valid_m};
+  assign unused = &{1'b0, norm_code[11:8], total[0], ended, go, ready_n, valid_n, ready_m, valid_m};
 
 endmodule
 

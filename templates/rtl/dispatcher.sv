@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs a Program: reads header and instructions, and gives each instruction to its engine when what it waits for is done.
 //
-//   start --> dispatcher_fetch --> QUEUES x dispatcher_queue --> command --> engines
-//                                      ^      |    ^                            |
-//                                      |      |    +------------- done ---------+
-//                                      |      +--> finish --> counts[queue][slot] --+
-//                                      +--------------------------------------------+
-//                                      +--> dispatcher_trace --> trace input of the store engine
+//   start --> dispatcher_fetch --> dispatcher_records --> QUEUES x dispatcher_queue --> command --> engines
+//                                                |            ^      |    ^                            |
+//                                                |            |      |    +------------- done ---------+
+//                                                |            |      +--> finish --> counts[queue] --+
+//                                                |            +--------------------------------------+
+//                                                +--> dispatcher_trace --> trace input of the store engine
 //
 // Latency: start to the first command about 60 cycles plus two reads; done to the command of another queue that waits for
-// it: WRITE_SETTLE (engines that write pads or the vector memory, else 2) + 2.
+// it: WRITE_SETTLE (engines that write pads or the vector memory, else 2) + 2. Commands of one queue: dispatcher_queue.sv.
 //
 // `start` counts only while `idle`; program_address, frames and trace_enable must then stay until `done`, a pulse. `error`
 // (docs/machine.md) keeps its bits until the next start. After 2^WATCHDOG_BITS cycles in which nothing was fetched and
@@ -17,10 +17,10 @@
 // after 16 cycles), or after 2^WATCHDOG_BITS cycles more, `abort_engines` is high for one cycle, to reset engines and read
 // clients; then come `halt` low and `done`.
 //
-// frames_done counts frames whose last STORE is done. queue_busy: cycles with a command in the engine. queue_waiting:
-// cycles with a record whose waits are not met (and 2 more for each command). All counters start with a run.
+// frames_done counts STOREs that are executed and done: a frame has one. queue_busy: cycles with a command in the engine.
+// queue_waiting: cycles with a record whose waits are not met, and no command offered. All counters start with a run.
 //
-// WRITE_SETTLE  cycles from `done` until what was written can be read; WATCHDOG_BITS  see above; RECORDS  fetched ahead
+// WRITE_SETTLE  cycles from `done` until what was written can be read; WATCHDOG_BITS  see above; RECORDS  fetched ahead, 2 or 4
 `default_nettype none
 
 module dispatcher
@@ -103,7 +103,7 @@ module dispatcher
   logic accept, hold;  // hold: queues empty and quiet
   logic header_valid, header_failed, header_wrong, header_counts, fetch_failed, fetch_progress;
   logic [31:0] trace_words;
-  logic [QUEUES-1:0] empty, finish, finish_frame, finished, unknown, busy, waiting, copy, copied;
+  logic [QUEUES-1:0] empty, finish, executed, finished, unknown, busy, waiting, copy, copied;
   logic all_finished, progress, late;
   logic [WATCHDOG_BITS:0] quiet;
 
@@ -165,7 +165,7 @@ module dispatcher
       frames_done <= '0;
     end else begin
       if (state != Idle) cycles <= cycles + 32'd1;
-      if (finish_frame[QUEUE_STORE]) frames_done <= frames_done + 32'd1;
+      if (executed[QUEUE_STORE]) frames_done <= frames_done + 32'd1;
     end
   end
   for (genvar q = 0; q < QUEUES; q++) begin : gen_counter
@@ -181,7 +181,9 @@ module dispatcher
   end
 
   // Fetch
-  logic [QUEUES-1:0] record_valid, record_freed;
+  logic record_valid;
+  logic [QUEUES-1:0] record_freed;
+  logic [3:0] record_queue;
   logic [2:0] record_beat;
   logic [127:0] record_data;
   dispatcher_fetch #(
@@ -209,6 +211,7 @@ module dispatcher
       .data,
       .data_error,
       .record_valid,
+      .record_queue,
       .record_beat,
       .record_data,
       .record_freed,
@@ -216,46 +219,59 @@ module dispatcher
       .progress(fetch_progress)
   );
 
+  logic [QUEUES-1:0] wanted, taken, load_valid, again;
+  logic again_taken, again_valid;
+  logic [2:0] load_beat;
+  logic [127:0] load_data;
+  dispatcher_records #(
+      .RECORDS(RECORDS)
+  ) u_records (
+      .clk,
+      .reset(hold),
+      .record_valid,
+      .record_queue,
+      .record_beat,
+      .record_data,
+      .wanted,
+      .taken,
+      .load_valid,
+      .load_beat,
+      .load_data,
+      .again,
+      .again_taken,
+      .again_valid
+  );
+
   // Queues
-  logic [QUEUES-1:0][SLOTS-1:0][15:0] counts;
-  logic [QUEUES-1:0][SLOT_BITS-1:0] finish_slot;
-  logic [QUEUES-1:0][31:0] frames_left, command_offset;
+  logic [QUEUES-1:0][15:0] counts;
+  logic [QUEUES-1:0][31:0] command_offset;
   logic [1024*QUEUES-1:0] commands;
   assign {command} = commands;
   assign input_offset = command_offset[QUEUE_INPUT];
   assign store_offset = command_offset[QUEUE_STORE];
 
   for (genvar q = 0; q < QUEUES; q++) begin : gen_queue
-    for (genvar s = 0; s < SLOTS; s++) begin : gen_slot
-      if (s != 0 && (q == QUEUE_WEIGHTS || q == QUEUE_HEAD)) begin : gen_same
-        assign counts[q][s] = counts[q][0];
-      end else begin : gen_count
-        localparam logic [SLOT_BITS-1:0] Slot = SLOT_BITS'(s);
-        logic [15:0] count;
-        assign counts[q][s] = count;
-        always_ff @(posedge clk) begin
-          if (hold) count <= '0;
-          else if (finish[q] && finish_slot[q] == Slot) count <= count + 16'd1;
-        end
-      end
+    always_ff @(posedge clk) begin
+      if (hold) counts[q] <= '0;
+      else if (finish[q]) counts[q] <= counts[q] + 16'd1;
     end
 
     dispatcher_queue #(
         .QUEUE(q),
-        .WRITE_SETTLE(WRITE_SETTLE),
-        .RECORDS(RECORDS)
+        .WRITE_SETTLE(WRITE_SETTLE)
     ) u_queue (
         .clk,
         .reset(hold),
         .trace_enable,
-        .record_valid(record_valid[q]),
-        .record_beat,
-        .record_data,
-        .record_freed(record_freed[q]),
+        .wanted(wanted[q]),
+        .taken(taken[q]),
+        .load_valid(load_valid[q]),
+        .load_beat,
+        .load_data,
+        .freed(record_freed[q]),
         .counts,
         .finish(finish[q]),
-        .finish_slot(finish_slot[q]),
-        .finish_frame(finish_frame[q]),
+        .executed(executed[q]),
         .finished(finished[q]),
         .command_valid(command_valid[q]),
         .command_ready(command_ready[q]),
@@ -267,7 +283,6 @@ module dispatcher
         .done(command_done[q]),
         .copy(copy[q]),
         .copied(copied[q]),
-        .frames_left(frames_left[q]),
         .unknown(unknown[q]),
         .busy(busy[q]),
         .waiting(waiting[q])
@@ -281,9 +296,11 @@ module dispatcher
       .trace_words,
       .copy,
       .copied,
-      .command(commands),
-      .slot(command_slot),
-      .frames_left,
+      .again,
+      .again_taken,
+      .again_valid,
+      .load_beat,
+      .load_data,
       .trace_valid,
       .trace_ready,
       .trace_command,
@@ -293,7 +310,7 @@ module dispatcher
   );
 
   logic unused;
-  assign unused = &{1'b0, finish_frame, command_offset};
+  assign unused = &{1'b0, executed, command_offset};
 
 endmodule
 

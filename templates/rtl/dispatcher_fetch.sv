@@ -3,7 +3,7 @@
 //
 //   header: request --> 8 beats --> check --> one pass over the queues: first record, count, base of the waits
 //   records: queue with room, in turn --> position (LUT RAM) --> address --> request
-//            beat --> + base of the waits (beats 6, 7) --> record_*
+//            beat --> + base of the waits (beats 6, 7) --> record_* (to dispatcher_records)
 //
 // Requests of 8 beats, one every 7 cycles (a record takes 8), up to 16 outstanding. Beats pass in 2 cycles.
 //
@@ -47,11 +47,12 @@ module dispatcher_fetch
     input  wire logic [127:0] data,
     input  wire logic         data_error,
 
-    // Queues
-    output var  logic [QUEUES-1:0] record_valid,
+    // Records
+    output var  logic              record_valid,
+    output var  logic [3:0]        record_queue,
     output var  logic [2:0]        record_beat,
     output var  logic [127:0]      record_data,
-    input  wire logic [QUEUES-1:0] record_freed,
+    input  wire logic [QUEUES-1:0] record_freed,  // room for one more
 
     output var logic failed,   // pulse: a record came with an AXI error
     output var logic progress  // pulse: a record came
@@ -329,14 +330,12 @@ module dispatcher_fetch
   end
 
   always_ff @(posedge clk) begin
+    record_valid <= !reset && came_valid;
+    record_queue <= came_queue;
     record_beat <= came_beat;
     record_data <= changed;
     progress <= !reset && came_valid && came_beat == 3'd7;
     failed <= !reset && came_valid && came_beat == 3'd7 && came_error;
-  end
-  for (genvar q = 0; q < QUEUES; q++) begin : gen_record
-    localparam logic [3:0] Queue = 4'(q);
-    always_ff @(posedge clk) record_valid[q] <= !reset && came_valid && came_queue == Queue;
   end
 
 endmodule

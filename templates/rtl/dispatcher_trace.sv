@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sends finished instructions to the trace input of the store engine, one after the other, lowest queue first.
 //
-//   copy --> choose --> fields of y, frame --> frame * trace_words, one bit a cycle --> trace_valid --> trace_done --> copied
+//   copy --> choose --> record of that queue again --> fields of y, frame --> frame * trace_words, one bit a cycle
+//                         --> trace_valid --> trace_done --> copied
 //
-// Latency, copy to trace_valid: choose 1 + fields 1 + bits of the frame number (0 to 32). trace_command holds only what
-// says where y lies: y_*, trace; every other field is 0.
+// Latency, copy to trace_valid: choose 1 + record 10 (more while others load) + frame 1 + bits of the frame number (0 to
+// 32). trace_command holds only what says where y lies: y_*, trace; every other field is 0.
 `default_nettype none
 
 module dispatcher_trace
@@ -17,11 +18,15 @@ module dispatcher_trace
     input wire logic [31:0] trace_words, // of a frame
 
     // Queues: `copy` stays until `copied`
-    input  wire logic [QUEUES-1:0]                copy,
-    output var  logic [QUEUES-1:0]                copied,
-    input  wire logic [1024*QUEUES-1:0]           command,
-    input  wire logic [QUEUES-1:0][SLOT_BITS-1:0] slot,
-    input  wire logic [QUEUES-1:0][31:0]          frames_left,
+    input  wire logic [QUEUES-1:0] copy,
+    output var  logic [QUEUES-1:0] copied,
+
+    // The record, from dispatcher_records
+    output var  logic [QUEUES-1:0] again,  // until `again_taken`
+    input  wire logic              again_taken,
+    input  wire logic              again_valid,
+    input  wire logic [2:0]        load_beat,
+    input  wire logic [127:0]      load_data,
 
     // Store engine
     output var  logic                 trace_valid,
@@ -34,7 +39,9 @@ module dispatcher_trace
 
   typedef enum logic [2:0] {
     Choose,
-    Fields,
+    Ask,
+    Load,
+    Frame,
     Multiply,
     Offer,
     Wait
@@ -50,24 +57,23 @@ module dispatcher_trace
     end
   end
 
-  // And-or of the chosen queue's fields
+  // The record; next_queue and spare hold the frames left when its group began.
   instruction_t record;
-  instruction_t fields;
-  logic [1023:0] picked;
-  logic [SLOT_BITS-1:0] picked_slot;
+  logic [1023:0] beats;
   logic [31:0] left;
-  assign record = picked;
-  always_comb begin
-    picked = '0;
-    picked_slot = '0;
-    left = '0;
-    for (int q = 0; q < QUEUES; q++) begin
-      if (chosen[q]) begin
-        picked |= command[1024*q+:1024];
-        picked_slot |= slot[q];
-        left |= frames_left[q];
-      end
+  assign record = beats;
+  assign left = {record.spare, record.next_queue};
+  for (genvar b = 0; b < 8; b++) begin : gen_beat
+    localparam logic [2:0] Beat = 3'(b);
+    always_ff @(posedge clk) begin
+      if (again_valid && load_beat == Beat) beats[128*b+:128] <= load_data;
     end
+  end
+
+  instruction_t fields;
+  always_comb begin
+    trace_slot = '0;
+    for (int s = 1; s < SLOTS; s++) if (record.slots[s]) trace_slot |= SLOT_BITS'(s);
     fields = '0;
     fields.y_pad = record.y_pad;
     fields.y_base = record.y_base;
@@ -85,6 +91,8 @@ module dispatcher_trace
   end
 
   logic [31:0] frame, term;
+  assign trace_command = fields;
+  assign again = state == Ask ? chosen : '0;
   assign trace_valid = state == Offer;
   assign copied = state == Wait && trace_done ? chosen : '0;
 
@@ -92,13 +100,13 @@ module dispatcher_trace
     case (state)
       Choose: begin
         chosen <= first;
-        if (copy != '0) state <= Fields;
+        if (copy != '0) state <= Ask;
       end
-      Fields: begin
-        trace_command <= fields;
-        trace_slot <= picked_slot;
+      Ask: if (again_taken) state <= Load;
+      Load: if (again_valid && load_beat == 3'd5) state <= Frame;
+      Frame: begin
         trace_offset <= '0;
-        frame <= frames - left + 32'(picked_slot);
+        frame <= frames - left + 32'(trace_slot);
         term <= trace_words;
         state <= Multiply;
       end

@@ -93,8 +93,9 @@ module divide_round #(
     logic subtract;
     logic [D+1:0] next;
     assign subtract = !rest[s-1][D];
-    // {.., subtract} + {.., subtract} makes it the carry of bit 0.
-    assign next = {rest[s-1][D-1:0], tail[s-1][Q-1], subtract} + {{1'b0, by[s-1]} ^ {(D + 1) {subtract}}, subtract};
+    // 2 r + n[.] + (d ^ subtract) + subtract. As a difference, whose lowest bit borrows unless it subtracts, so that the
+    // carry chain takes the rest, and the rest of the step is one LUT: tools swap the operands of a sum.
+    assign next = {rest[s-1][D-1:0], tail[s-1][Q-1], subtract} - {~({1'b0, by[s-1]} ^ {(D + 1) {subtract}}), 1'b1};
     always_ff @(posedge clk) begin
       if (advance) begin
         rest[s] <= next[D+1:1];

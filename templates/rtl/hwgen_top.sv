@@ -127,6 +127,8 @@ module hwgen_top
   localparam int Store = 5;  // reads
   localparam int Loader = 5;  // writes
   localparam int LoaderRing = 4;
+  // Words of a window that each reader uses, from Store down to Array.
+  localparam logic [5*Readers-1:0] Needed = {5'd1, 5'd16, 5'd2, 5'(RESIDUAL_WORDS), 5'd15, 5'd16};
 
   logic reset;  // of everything
   logic engine_reset;  // also when the dispatcher gives up
@@ -289,7 +291,8 @@ module hwgen_top
   pads #(
       .READERS(Readers),
       .RESIDUALS(2),
-      .WRITERS(Writers)
+      .WRITERS(Writers),
+      .NEEDED(Needed)
   ) u_pads (
       .clk(ap_clk),
       .reset,

@@ -156,10 +156,13 @@ def _running(command: list[str], stderr: Path) -> Iterator[subprocess.Popen[str]
 
 
 def _report(line: str, progress: Progress) -> None:
-    """``frame 1/2 instruction 120/400`` as progress over all frames."""
-    _, frame, _, instruction = line.split()
-    (f, frames), (i, count) = (tuple(int(n) for n in part.split("/")) for part in (frame, instruction))
-    progress(f"simulating frame {f} of {frames}", (f - 1) * count + i, frames * count)
+    """``frames 1-2/3 instruction 120/800`` as progress over all groups of frames."""
+    _, group, _, instruction = line.split()
+    frames, count = group.split("/")
+    first, last = frames.split("-")
+    done, total = instruction.split("/")
+    which = f"frame {first}" if first == last else f"frames {first} to {last}"
+    progress(f"simulating {which} of {count}", int(done), int(total))
 
 
 def run_csim(

@@ -2,7 +2,7 @@
 """The Program reference: a machine in NumPy that executes program.bin as docs/program-format.md says.
 
 It decodes instructions, addresses and weight blobs only and never sees the IR, so it exercises tiling, memory map and
-schedule. It runs frame by frame in sequential order; waits and slots mean nothing to it. Pads, vector memory and weight
+schedule. It runs group after group in sequential order; waits mean nothing to it. Pads, vector memories and weight
 rings start with random bytes: a read of something nobody wrote shows up as a difference. An address outside a memory
 raises InternalError with the instruction's name; nothing wraps silently.
 
@@ -11,7 +11,7 @@ Inside, a rectangle of a tensor is an array (groups, rows, columns, 16 lanes).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -38,7 +38,7 @@ from hwgen.plan.program import INSTRUCTION, LANES, ROW_BYTES, VECTOR, WORD_BYTES
 
 Codes = npt.NDArray[np.int8]
 Progress = Callable[[int, int], None]
-"""Called with (instructions done, instructions in all)."""
+"""Called with (instructions done, instructions in all); those that are skipped count as done."""
 
 _WORD = np.dtype((np.void, WORD_BYTES))
 _SAFE = 1 << 62
@@ -68,13 +68,16 @@ class Operand(NamedTuple):
 
 @dataclass
 class Machine:
-    """The memories, and the instruction in progress for messages."""
+    """The memories that a frame's instructions reach, and the instruction in progress for messages.
+
+    Machines of several slots share ``ring`` and ``decoded``.
+    """
 
     config: Config
     pads: Codes
-    """(PADS, depth, 16 banks, 16 lanes)"""
+    """(PADS, depth, 16 banks, 16 lanes) of one slot"""
     vectors: Codes
-    """(vector_words, 16 lanes)"""
+    """(vector_words, 16 lanes) of one slot"""
     ring: Rows
     """(ring_rows + head_rows, 128)"""
     weights: bytes
@@ -517,7 +520,7 @@ def execute(
     trace: bool = True,
     progress: Progress | None = None,
 ) -> ExecutionResult:
-    """Run ``frames`` frames of a Program.
+    """Run ``frames`` frames of a Program, in groups; the last group may have fewer frames than slots.
 
     ``inputs`` is the input buffer: ``frames * input_words * 16`` bytes. Returns the output and trace buffers, zero
     where the Program writes nothing. Raises InternalError, naming the instruction, for whatever a machine could not do.
@@ -533,33 +536,64 @@ def execute(
         raise InternalError(f"{len(program.instructions)} instructions, the header says {header['instructions']}")
     output = np.zeros((frames, int(header["output_words"]), LANES), np.int8)
     traced = np.zeros((frames, int(header["trace_words"]) if trace else 0, LANES), np.int8)
-    noise = np.random.default_rng(0)
-    pad_shape = (config.pads, config.pad_depth, LANES, LANES)
-    machine = Machine(
-        config=config,
-        pads=noise.integers(0, 256, pad_shape, np.uint8).view(np.int8),
-        vectors=noise.integers(0, 256, (config.vector_words, LANES), np.uint8).view(np.int8),
-        ring=noise.integers(0, 256, (config.ring_rows + config.head_rows, ROW_BYTES), np.uint8),
-        weights=program.weights,
-        frame_input=data[:0],
-        frame_output=output[0],
-        frame_trace=None,
-    )
+    machines = _machines(program)
     decoded = [_decode(record) for record in program.instructions]
-    for frame in range(frames):
-        machine.frame_input = data[frame * input_bytes : (frame + 1) * input_bytes]
-        machine.frame_output = output[frame]
-        machine.frame_trace = traced[frame] if trace else None
+    done, groups = 0, range(0, frames, config.slots)
+    for first in groups:
+        running = machines[: frames - first]
+        for slot, machine in enumerate(running):
+            frame = first + slot
+            machine.frame_input = data[frame * input_bytes : (frame + 1) * input_bytes]
+            machine.frame_output = output[frame]
+            machine.frame_trace = traced[frame] if trace else None
         for index, i in enumerate(decoded):
-            machine.where = f"frame {frame}, instruction {index} ({_name(i.opcode)}, kernel {i.kernel})"
-            machine.require(i.opcode in EXECUTE, "unknown opcode")
-            machine.opcode = i.opcode
-            if i.opcode not in (Opcode.LOAD_WEIGHTS, Opcode.STORE):
-                machine.require(min(i.y_groups, i.y_rows, i.y_cols) > 0, "writes an empty rectangle")
-            EXECUTE[i.opcode](machine, i)
+            _step(machines, len(running), i, first, index)
+            done += 1
             if progress is not None:
-                progress(frame * len(decoded) + index + 1, frames * len(decoded))
+                progress(done, len(groups) * len(decoded))
     return ExecutionResult(output.tobytes(), traced.tobytes())
+
+
+def _machines(program: Program) -> list[Machine]:
+    """One for each slot, with random memories."""
+    config, noise = program.config, np.random.default_rng(0)
+    ring = noise.integers(0, 256, (config.ring_rows + config.head_rows, ROW_BYTES), np.uint8)
+    pads = noise.integers(0, 256, (config.slots, config.pads, config.pad_depth, LANES, LANES), np.uint8).view(np.int8)
+    vectors = noise.integers(0, 256, (config.slots, config.vector_words, LANES), np.uint8).view(np.int8)
+    decoded: dict[tuple[int, ...], Tiles] = {}
+    nothing = np.zeros((0, LANES), np.int8)
+    return [
+        Machine(
+            config=config,
+            pads=pads[slot],
+            vectors=vectors[slot],
+            ring=ring,
+            weights=program.weights,
+            frame_input=np.zeros(0, np.uint8),
+            frame_output=nothing,
+            frame_trace=None,
+            decoded=decoded,
+        )
+        for slot in range(config.slots)
+    ]
+
+
+def _step(machines: Sequence[Machine], running: int, i: SimpleNamespace, first: int, index: int) -> None:
+    """One instruction of the group that begins with frame ``first`` and has ``running`` frames."""
+    slots = [slot for slot in range(8) if i.slots >> slot & 1]
+    slot = slots[0] if slots else 0
+    machine = machines[min(slot, len(machines) - 1)]
+    machine.where = f"frame {first + slot}, instruction {index} ({_name(i.opcode)}, kernel {i.kernel})"
+    machine.opcode = i.opcode
+    machine.require(i.opcode in EXECUTE, "unknown opcode")
+    machine.require(bool(slots), "is for no slot")
+    machine.require(slots[-1] < len(machines), f"is for slot {slots[-1]} of {len(machines)}")
+    machine.require(i.opcode == Opcode.LOAD_WEIGHTS or len(slots) == 1, f"is for slots {slots}, an engine takes one")
+    if slot >= running:
+        return
+    if i.opcode not in (Opcode.LOAD_WEIGHTS, Opcode.STORE):
+        machine.require(min(i.y_groups, i.y_rows, i.y_cols) > 0, "writes an empty rectangle")
+    EXECUTE[i.opcode](machine, i)
 
 
 def _decode(record: Any) -> SimpleNamespace:

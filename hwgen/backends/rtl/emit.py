@@ -15,6 +15,9 @@ from hwgen.plan.program import Program
 from hwgen.resources import folder
 
 TOP = "hwgen_top"
+VITIS_VERILOG = Path("hls") / "project" / "solution" / "syn" / "verilog"
+"""Where run_hls.tcl leaves the Verilog of the C++."""
+DUTS = ("hwgen", "vitis")
 PACKAGE = "config_pkg.sv"
 
 
@@ -35,15 +38,17 @@ def emit(program: Program, directory: Path) -> None:
         shutil.copyfile(source / "sim" / name, bench / name)
 
 
-def sources(directory: Path) -> list[Path]:
-    """The SystemVerilog files of a build, the package first."""
+def sources(directory: Path, dut: str = "hwgen") -> list[Path]:
+    """The SystemVerilog files of a build, the package first; for ``dut`` "vitis" what Vitis HLS exported instead."""
+    if dut == "vitis":
+        return sorted(file for file in (directory / VITIS_VERILOG).glob("*.*v") if file.suffix in (".v", ".sv"))
     files = sorted((directory / "rtl").glob("*.sv"))
     return sorted(files, key=lambda file: (file.name != PACKAGE, file.name))
 
 
-def rtl_hash(directory: Path) -> str:
-    """SHA-256 over names and contents of a build's SystemVerilog files: what was simulated is what was counted."""
+def rtl_hash(directory: Path, dut: str = "hwgen") -> str:
+    """SHA-256 over names and contents of :func:`sources`: what was simulated is what was counted."""
     digest = hashlib.sha256()
-    for file in sources(directory):
+    for file in sources(directory, dut):
         digest.update(f"{file.name}\0{file.stat().st_size}\0".encode() + file.read_bytes())
     return digest.hexdigest()

@@ -17,10 +17,12 @@ from typing import Any
 
 from hwgen.backends.hls.csim import _running, find_compiler
 from hwgen.backends.rtl import verilator
-from hwgen.backends.rtl.emit import TOP, rtl_hash, sources
+from hwgen.backends.rtl.emit import DUTS, TOP, VITIS_VERILOG, rtl_hash, sources
 from hwgen.errors import InternalError, UserError
 
 Progress = Callable[[str, int, int], None]
+
+__all__ = ["DUTS", "Memory", "RtlResult", "Run", "compile_rtl", "error_text", "run_rtl"]
 
 LATENCY = 60
 """Cycles from a request to the first beat."""
@@ -95,7 +97,7 @@ class RtlResult:
     rtl_hash: str
 
 
-def compile_rtl(build_dir: Path, *, waves: bool = False) -> tuple[Path, float]:
+def compile_rtl(build_dir: Path, *, waves: bool = False, dut: str = "hwgen") -> tuple[Path, float]:
     """The Verilated model in ``build_dir/sim-cache`` and the seconds it took to compile it (0: it was there).
 
     Keyed by sources, testbench, Verilator, compiler and flags. Raises UserError for what is missing on this computer,
@@ -104,13 +106,17 @@ def compile_rtl(build_dir: Path, *, waves: bool = False) -> tuple[Path, float]:
     testbench = build_dir / "sim" / "testbench.cpp"
     if not testbench.is_file() or not sources(build_dir):
         raise UserError(f"{build_dir} holds no RTL project. Give a folder that hwgen build wrote.")
+    if not sources(build_dir, dut):
+        raise UserError(f"{build_dir / VITIS_VERILOG} holds no Verilog. Run hwgen build --synth where Vitis HLS is.")
     command, values, version = verilator.find()
     compiler = find_compiler()
     make = shutil.which("make")
     if make is None:
         raise UserError("the RTL simulation needs make. Install it (Debian, Ubuntu: apt install make).")
     flags = [*VERILATE, *(("--trace",) if waves else ()), "--top-module", TOP]
-    key = [version, compiler, *flags, *CPP_FLAGS, rtl_hash(build_dir)]
+    if dut == "vitis":
+        flags += ["-CFLAGS", "-DHWGEN_PORTS_ONLY"]  # the testbench sees ports and the registers that both machines have
+    key = [version, compiler, *flags, *CPP_FLAGS, rtl_hash(build_dir, dut)]
     digest = hashlib.sha256("\0".join(key).encode() + testbench.read_bytes()).hexdigest()[:24]
     cache = build_dir / "sim-cache"
     binary = cache / f"rtl-{digest}"
@@ -123,7 +129,7 @@ def compile_rtl(build_dir: Path, *, waves: bool = False) -> tuple[Path, float]:
     except OSError as error:
         raise UserError(f"cannot write to {cache}: {error.strerror}. Make it writable or copy the build.") from error
     try:
-        files = [str(file.resolve()) for file in [*sources(build_dir), testbench]]
+        files = [str(file.resolve()) for file in [*sources(build_dir, dut), testbench]]
         _call([*command, *flags, "-Mdir", str(temporary), "-o", "machine", *files], values, "Verilator")
         fast, slow = f"OPT_FAST={' '.join(CPP_FLAGS)}", "OPT_SLOW=-O0"
         jobs = f"-j{os.cpu_count() or 1}"
@@ -151,19 +157,21 @@ def run_rtl(
     memory: Memory | None = None,
     waves: Path | None = None,
     timeline: Path | None = None,
+    dut: str = "hwgen",
     progress: Progress = lambda what, done, total: None,
 ) -> RtlResult:
     """Start the machine of ``build_dir/rtl`` once for each of ``runs``, one after the other, without reset.
 
     ``program``, ``weights`` and ``inputs`` are buffers as on the board; a Run may bring its own Program or weights.
     ``waves`` is the file of a VCD dump, ``timeline`` of a line "cycle queue kernel slot issue|done" for each command of
-    the last run. Raises UserError where a tool is missing, InternalError where the machine violates AXI or never
-    finishes. Error bits of the machine are in the measurements, not raised.
+    the last run. ``dut`` "vitis" takes the Verilog that Vitis HLS made of the C++ (it has no counters and no error
+    register: busy and waiting are empty, error is 0). Raises UserError where a tool is missing, InternalError where the
+    machine violates AXI or never finishes. Error bits of the machine are in the measurements, not raised.
     """
     memory = memory or Memory()
     progress("compiling the RTL", 0, 0)
-    digest = rtl_hash(build_dir)
-    binary, compile_seconds = compile_rtl(build_dir, waves=waves is not None)
+    digest = rtl_hash(build_dir, dut)
+    binary, compile_seconds = compile_rtl(build_dir, waves=waves is not None, dut=dut)
     with tempfile.TemporaryDirectory(prefix="hwgen-rtl-") as name:
         folder = Path(name)
         command = [str(binary), "--out", str(folder)]

@@ -126,7 +126,7 @@ inline Code short_look_up(const TableWord table[SHORT_TABLE_WORDS], Code code) {
 }
 
 // Sixteen consecutive pixels of a channel group, all rows of the tensor one after another; 0 beyond the last.
-inline void read_pixels(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH], int group, int block,
+inline void read_pixels(const Instruction& ins, const Word pads[PADS][BANKS][PAD_ROWS], int group, int block,
                         int pixels, Word words[BANKS]) {
 #pragma HLS INLINE
   const int row = ins.x_base.to_int() + index_product(group, ins.x_plane) + block;
@@ -135,7 +135,7 @@ inline void read_pixels(const Instruction& ins, const Word pads[PADS][BANKS][PAD
 
 // KV of channel group dk of K and dv of V; with dv = 0 also the extra column. The sums rotate past the multipliers:
 // after a pixel's cycles each is back in its place.
-inline void accumulate_kv(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH], const AttentionScalars& s,
+inline void accumulate_kv(const Instruction& ins, const Word pads[PADS][BANKS][PAD_ROWS], const AttentionScalars& s,
                           const AttentionTables& tables, bool quantized, int k_group, int v_group, int pixels, int dk,
                           int dv, ap_int<32> kv[HEAD_DIM][KV_COLUMNS]) {
   ap_int<32> tile[LANES][LANES];
@@ -374,7 +374,7 @@ inline Code requantize_numerator(const AttentionScalars& s, Numerator n) {
 }
 
 // Output group dv of one head, all pixels.
-inline void multiply_q(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH], const AttentionScalars& s,
+inline void multiply_q(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROWS], const AttentionScalars& s,
                        const AttentionTables& tables, bool quantized, int q_group, int y_group, int pixels, int dv,
                        const Digit planes[HEAD_DIM][KV_COLUMNS][PLANES], const Numerator start[KV_COLUMNS]) {
   Word q_words[HEAD_GROUPS_MAX][BANKS];
@@ -515,7 +515,7 @@ q_digits:
   }
 }
 
-inline void run_attention(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH],
+inline void run_attention(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROWS],
                           const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS]) {
 #pragma HLS INLINE off
   AttentionTables tables;

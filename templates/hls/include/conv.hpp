@@ -202,7 +202,7 @@ inline Word strided(const Word words[BANKS], int p, int stride) {
 }
 
 // All taps and input groups of one output tile for one run of pixel groups.
-inline void accumulate(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH],
+inline void accumulate(const Instruction& ins, const Word pads[PADS][BANKS][PAD_ROWS],
                        const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], const Accumulator init[BLOCKS][LANES], int weight_row,
                        int first_group, const GroupRun& run, Accumulator acc[ACC_GROUPS][BLOCKS][LANES]) {
   Operand active[BLOCKS][WEIGHT_PAIRS][LANES];
@@ -300,7 +300,7 @@ accumulate_cycles:
 
 // Epilogue of a run: reads the residual, writes y. EPILOGUE_WORDS a cycle, ADD_WORDS with a residual: consecutive pixels
 // of one channel group.
-inline void finish_run(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH],
+inline void finish_run(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROWS],
                        const TableWord tables[TABLE_COPIES][TABLE_WORDS], const Multiplier multiplier[BLOCKS][LANES],
                        const Shift shift[BLOCKS][LANES], int tile, const GroupRun& run,
                        const Accumulator acc[ACC_GROUPS][BLOCKS][LANES]) {
@@ -377,7 +377,7 @@ finish_cycles:
   }
 }
 
-inline void run_conv(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH],
+inline void run_conv(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROWS],
                      const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], TableWord tables[TABLE_COPIES][TABLE_WORDS]) {
 #pragma HLS INLINE off
   Accumulator acc[ACC_GROUPS][BLOCKS][LANES];

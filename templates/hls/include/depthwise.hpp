@@ -37,7 +37,7 @@ static_assert(DW_PIXELS <= EPILOGUE_WORDS,
 typedef ap_uint<512> Quad;  // four pixel words
 
 // 16 pixels of padded row `row` (counted from the first row of the tile's first window), as four quads.
-inline void fill_line(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH], int group, int row, int chunk,
+inline void fill_line(const Instruction& ins, const Word pads[PADS][BANKS][PAD_ROWS], int group, int row, int chunk,
                       Word fill, Quad line[DW_LINES][DW_QUADS][DW_LINE_DEPTH]) {
 #pragma HLS INLINE
   const int x_row = index_product(ins.y_row0, ins.stride_h) - ins.pad_top.to_int() + row;
@@ -80,7 +80,7 @@ inline Code tap_pixel(const Code window[DW_KERNEL_MAX][DW_WINDOW][LANES], int p,
   return code;
 }
 
-inline void run_depthwise(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH],
+inline void run_depthwise(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROWS],
                           const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], TableWord tables[TABLE_COPIES][TABLE_WORDS]) {
 #pragma HLS INLINE off
   Quad line[DW_LINES][DW_QUADS][DW_LINE_DEPTH];

@@ -12,7 +12,7 @@ constexpr int ELTWISE_WORDS = 1;
 
 static_assert(ELTWISE_WORDS <= EPILOGUE_WORDS, "pointwise kernels use the epilogue's copies of the table");
 
-inline void run_eltwise(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH],
+inline void run_eltwise(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROWS],
                         const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], TableWord tables[TABLE_COPIES][TABLE_WORDS]) {
 #pragma HLS INLINE off
   const Epilogue epilogue = decode_epilogue(ins);

@@ -9,7 +9,7 @@
 namespace hwgen {
 
 constexpr unsigned MAGIC = 0x4E475748;
-constexpr unsigned VERSION = 2;
+constexpr unsigned VERSION = 3;
 
 constexpr int OP_LOAD_WEIGHTS = 1;
 constexpr int OP_LOAD_INPUT = 2;
@@ -91,6 +91,7 @@ struct Instruction {
   ap_uint<8> pad_top;
   ap_uint<8> pad_left;
   ap_int<8> x_zero;
+  ap_uint<8> slots;
   ap_uint<16> w_row;
   ap_uint<16> t_row;
   ap_uint<16> w_rows;
@@ -174,6 +175,7 @@ inline Instruction decode_instruction(const Word record[RECORD_WORDS]) {
   ins.pad_top = field<58, 8>(record);
   ins.pad_left = field<59, 8>(record);
   ins.x_zero = field<60, 8>(record);
+  ins.slots = field<61, 8>(record);
   ins.w_row = field<62, 16>(record);
   ins.t_row = field<64, 16>(record);
   ins.w_rows = field<66, 16>(record);

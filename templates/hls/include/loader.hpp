@@ -46,7 +46,7 @@ load_byte_channels:
 }
 
 inline void run_load_input(const Instruction& ins, const Word* input, unsigned frame_word,
-                           Word pads[PADS][BANKS][PAD_DEPTH], const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS]) {
+                           Word pads[PADS][BANKS][PAD_ROWS], const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS]) {
 #pragma HLS INLINE off
   // One word more than a row: a pixel may begin in the last word.
   Word lines[BLOCK_MAX][IMAGE_WORDS + 1];

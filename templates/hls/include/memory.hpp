@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pads, vector memory and weight rings. A pad is read and written through *windows* of up to 16 consecutive pixels: each
 // lies in another bank, so a window costs one access of every bank and a rotation by the first pixel's bank.
+// The slots' memories are one behind the other in deeper ones: the addresses of an instruction say which slot it is for.
 #ifndef HWGEN_MEMORY_HPP
 #define HWGEN_MEMORY_HPP
 
@@ -8,6 +9,17 @@
 #include "instruction.hpp"
 
 namespace hwgen {
+
+#ifndef __SYNTHESIS__
+// Simulation only: the slot that the instruction is for, and whether a word lies in its part of a memory, which has
+// `words` for each slot.
+inline int& current_slot() {
+  static int slot = 0;
+  return slot;
+}
+
+inline bool in_slot(int word, int words) { return word >= 0 && word / words == current_slot(); }
+#endif
 
 // Where a window lies: word row of pixel 0 of the plane, first pixel (may be negative beside a padded edge), and the
 // positions low .. high - 1 that exist; the others deliver `fill` and are never addressed.
@@ -54,7 +66,7 @@ inline int bank_row(const Window& window, int bank, bool& exists) {
   const int position = (bank - window.pixel) & (BANKS - 1);
   exists = position >= window.low && position < window.high;
   const int row = window.base + ((window.pixel + position) >> 4);
-  HWGEN_CHECK(!exists || (row >= 0 && row < PAD_DEPTH), "an instruction addresses a word outside its pad");
+  HWGEN_CHECK(!exists || in_slot(row, PAD_DEPTH), "an instruction addresses a word outside its pad");
   return exists ? row : 0;
 }
 
@@ -91,7 +103,7 @@ void rotate(Word banks[BANKS], int by, Word words[COUNT]) {
 
 // The first COUNT pixels of a window.
 template <int COUNT>
-void read_window(const Word pads[PADS][BANKS][PAD_DEPTH], const Window& window, Word fill, Word words[COUNT]) {
+void read_window(const Word pads[PADS][BANKS][PAD_ROWS], const Window& window, Word fill, Word words[COUNT]) {
 #pragma HLS INLINE
   check_pad(window.pad);
   Word banks[BANKS];
@@ -111,7 +123,7 @@ void read_window(const Word pads[PADS][BANKS][PAD_DEPTH], const Window& window, 
 // Two windows of different pads in one cycle: every pad sees one address, chosen by its number. Indexing the pads twice
 // would look like two reads of the same pad to the scheduler. b may be empty; its pad does not matter then.
 template <int COUNT>
-void read_windows(const Word pads[PADS][BANKS][PAD_DEPTH], const Window& a, const Window& b, Word words_a[COUNT],
+void read_windows(const Word pads[PADS][BANKS][PAD_ROWS], const Window& a, const Window& b, Word words_a[COUNT],
                   Word words_b[COUNT]) {
 #pragma HLS INLINE
   check_pad(a.pad);
@@ -149,7 +161,7 @@ void read_windows(const Word pads[PADS][BANKS][PAD_DEPTH], const Window& a, cons
 
 // Up to COUNT words, window.high of them; COUNT is a power of two.
 template <int COUNT>
-void write_window(Word pads[PADS][BANKS][PAD_DEPTH], const Window& window, const Word words[COUNT]) {
+void write_window(Word pads[PADS][BANKS][PAD_ROWS], const Window& window, const Word words[COUNT]) {
 #pragma HLS INLINE
   static_assert((COUNT & (COUNT - 1)) == 0, "a write has a power of two of words");
   check_pad(window.pad);
@@ -164,10 +176,10 @@ void write_window(Word pads[PADS][BANKS][PAD_DEPTH], const Window& window, const
 }
 
 // Sixteen pixels from a multiple of 16: the same word row of every bank, no rotation. Pixels from `count` on are 0.
-inline void read_block(const Word pads[PADS][BANKS][PAD_DEPTH], int pad, int row, int count, Word words[BANKS]) {
+inline void read_block(const Word pads[PADS][BANKS][PAD_ROWS], int pad, int row, int count, Word words[BANKS]) {
 #pragma HLS INLINE
   check_pad(pad);
-  HWGEN_CHECK(count <= 0 || (row >= 0 && row < PAD_DEPTH), "an instruction addresses a word outside its pad");
+  HWGEN_CHECK(count <= 0 || in_slot(row, PAD_DEPTH), "an instruction addresses a word outside its pad");
   for (int bank = 0; bank < BANKS; ++bank) {
 #pragma HLS UNROLL
     words[bank] = 0;
@@ -178,29 +190,29 @@ inline void read_block(const Word pads[PADS][BANKS][PAD_DEPTH], int pad, int row
 }
 
 // One pixel: a multiplexer of banks instead of a rotation.
-inline Word read_pixel(const Word pads[PADS][BANKS][PAD_DEPTH], int pad, int base, int pixel) {
+inline Word read_pixel(const Word pads[PADS][BANKS][PAD_ROWS], int pad, int base, int pixel) {
 #pragma HLS INLINE
   check_pad(pad);
   const int row = base + (pixel >> 4);
-  HWGEN_CHECK(row >= 0 && row < PAD_DEPTH, "an instruction addresses a word outside its pad");
+  HWGEN_CHECK(in_slot(row, PAD_DEPTH), "an instruction addresses a word outside its pad");
   return pads[pad][pixel & (BANKS - 1)][row];
 }
 
-inline void write_pixel(Word pads[PADS][BANKS][PAD_DEPTH], int pad, int base, int pixel, Word word) {
+inline void write_pixel(Word pads[PADS][BANKS][PAD_ROWS], int pad, int base, int pixel, Word word) {
 #pragma HLS INLINE
   check_pad(pad);
   const int row = base + (pixel >> 4);
-  HWGEN_CHECK(row >= 0 && row < PAD_DEPTH, "an instruction addresses a word outside its pad");
+  HWGEN_CHECK(in_slot(row, PAD_DEPTH), "an instruction addresses a word outside its pad");
   pads[pad][pixel & (BANKS - 1)][row] = word;
 }
 
 // A word of an operand that may lie in the vector memory, where `base` is the word of the only pixel.
-inline Word read_word(const Word pads[PADS][BANKS][PAD_DEPTH], const Word vectors[VECTOR_WORDS], int pad, int base,
+inline Word read_word(const Word pads[PADS][BANKS][PAD_ROWS], const Word vectors[VECTOR_ROWS], int pad, int base,
                       int pixel) {
 #pragma HLS INLINE
   Word word = 0;
   if (pad == VECTOR) {
-    HWGEN_CHECK(base >= 0 && base < VECTOR_WORDS, "an instruction addresses a word outside the vector memory");
+    HWGEN_CHECK(in_slot(base, VECTOR_WORDS), "an instruction addresses a word outside the vector memory");
     word = vectors[base];
   } else {
     word = read_pixel(pads, pad, base, pixel);
@@ -208,11 +220,11 @@ inline Word read_word(const Word pads[PADS][BANKS][PAD_DEPTH], const Word vector
   return word;
 }
 
-inline void write_word(Word pads[PADS][BANKS][PAD_DEPTH], Word vectors[VECTOR_WORDS], int pad, int base, int pixel,
+inline void write_word(Word pads[PADS][BANKS][PAD_ROWS], Word vectors[VECTOR_ROWS], int pad, int base, int pixel,
                        Word word) {
 #pragma HLS INLINE
   if (pad == VECTOR) {
-    HWGEN_CHECK(base >= 0 && base < VECTOR_WORDS, "an instruction addresses a word outside the vector memory");
+    HWGEN_CHECK(in_slot(base, VECTOR_WORDS), "an instruction addresses a word outside the vector memory");
     vectors[base] = word;
   } else {
     write_pixel(pads, pad, base, pixel, word);

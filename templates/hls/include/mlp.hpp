@@ -16,21 +16,21 @@ constexpr int RECIPROCAL_BITS = 25;
 
 // The only pixel of a (C, 1, 1) tensor, channel group g, in a pad or in the vector memory. In a pad, slots count rows,
 // and the tensor has one pixel a row.
-inline Word read_vector(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH],
-                        const Word vectors[VECTOR_WORDS], int group) {
+inline Word read_vector(const Instruction& ins, const Word pads[PADS][BANKS][PAD_ROWS], const Word vectors[VECTOR_ROWS],
+                        int group) {
 #pragma HLS INLINE
   const int base = ins.x_base.to_int() + index_product(group, ins.x_plane);
   return read_word(pads, vectors, ins.x_pad, base, ins.x_slot);
 }
 
-inline void write_vector(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH], Word vectors[VECTOR_WORDS],
-                         int group, Word word) {
+inline void write_vector(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROWS], Word vectors[VECTOR_ROWS], int group,
+                         Word word) {
 #pragma HLS INLINE
   const int base = ins.y_base.to_int() + index_product(group, ins.y_plane);
   write_word(pads, vectors, ins.y_pad, base, ins.y_slot, word);
 }
 
-inline void run_pool(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH], Word vectors[VECTOR_WORDS],
+inline void run_pool(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROWS], Word vectors[VECTOR_ROWS],
                      const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS]) {
 #pragma HLS INLINE off
   Chunk row[ROW_CHUNKS];
@@ -81,7 +81,7 @@ pool_groups:
   }
 }
 
-inline void run_linear(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH], Word vectors[VECTOR_WORDS],
+inline void run_linear(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROWS], Word vectors[VECTOR_ROWS],
                        const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], TableWord tables[TABLE_COPIES][TABLE_WORDS]) {
 #pragma HLS INLINE off
   const Epilogue epilogue = decode_epilogue(ins);
@@ -181,7 +181,7 @@ norm_reciprocal_bits:
   shift = RECIPROCAL_SHIFT - half;
 }
 
-inline void run_layer_norm(const Instruction& ins, Word pads[PADS][BANKS][PAD_DEPTH], Word vectors[VECTOR_WORDS],
+inline void run_layer_norm(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROWS], Word vectors[VECTOR_ROWS],
                            const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], TableWord tables[TABLE_COPIES][TABLE_WORDS]) {
 #pragma HLS INLINE off
   Chunk head[ROW_CHUNKS];

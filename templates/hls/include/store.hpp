@@ -9,7 +9,7 @@
 namespace hwgen {
 
 // x, all groups and rows, in the order [group][row][column]: the pixels of a whole tensor follow each other.
-inline void run_store(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH], const Word vectors[VECTOR_WORDS],
+inline void run_store(const Instruction& ins, const Word pads[PADS][BANKS][PAD_ROWS], const Word vectors[VECTOR_ROWS],
                       Word* output, unsigned frame_word) {
 #pragma HLS INLINE off
   const int pixels = index_product(ins.x_height, ins.x_cols);
@@ -31,7 +31,7 @@ store_words:
 }
 
 // Copies what `ins` wrote to its place [group][row][column] in the trace buffer.
-inline void run_trace(const Instruction& ins, const Word pads[PADS][BANKS][PAD_DEPTH], const Word vectors[VECTOR_WORDS],
+inline void run_trace(const Instruction& ins, const Word pads[PADS][BANKS][PAD_ROWS], const Word vectors[VECTOR_ROWS],
                       Word* trace, unsigned frame_word) {
 #pragma HLS INLINE off
 trace_groups:

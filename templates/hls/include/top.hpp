@@ -7,7 +7,7 @@
 
 #ifndef __SYNTHESIS__
 namespace hwgen {
-// Defined by the testbench; called before each instruction.
+// Defined by the testbench; called before each instruction of the group that begins with `frame`.
 void report_progress(unsigned frame, unsigned frames, unsigned instruction, unsigned instructions);
 }  // namespace hwgen
 #endif

@@ -34,6 +34,8 @@ constexpr int RECORD_WORDS = 8;                     // 128-bit words of a header
 constexpr int TABLE_WORDS = 1024;                   // a 4,096-entry table, four entries a word
 constexpr int SHORT_TABLE_WORDS = 64;               // a 256-entry table
 constexpr int WEIGHT_ROWS = RING_ROWS + HEAD_ROWS;  // rows of both weight rings; they are one memory here
+constexpr int PAD_ROWS = SLOTS * PAD_DEPTH;         // word rows of a pad; those of slot s begin at s * PAD_DEPTH
+constexpr int VECTOR_ROWS = SLOTS * VECTOR_WORDS;   // words of the vector memory, the same
 constexpr int WEIGHT_PAIRS = LANES / 2;
 constexpr int FIELD_BITS = 19;  // distance of the two weights that share a multiplier
 
@@ -45,9 +47,10 @@ static_assert(BLOCKS <= 64, "more than 64 array blocks do not fit the tile count
 static_assert(EPILOGUE_WORDS == 4 || EPILOGUE_WORDS == 8, "the epilogue finishes 4 or 8 words in a cycle");
 static_assert(ACC_GROUPS >= 1 && ACC_GROUPS <= 1024, "the array keeps between 1 and 1024 pixel groups of partial sums");
 static_assert(PADS >= 1 && PADS < VECTOR, "pads are numbered below the vector memory");
-static_assert(PAD_DEPTH >= 1 && PAD_DEPTH <= 65536, "a word row of a pad is addressed with 16 bits");
+static_assert(SLOTS >= 1 && SLOTS <= 8, "an instruction has a bit for each of up to 8 slots");
+static_assert(PAD_DEPTH >= 1 && PAD_ROWS <= 65536, "a word row of a pad is addressed with 16 bits");
 static_assert(RING_ROWS >= 2 && HEAD_ROWS >= 2 && WEIGHT_ROWS <= 65536, "a ring row is addressed with 16 bits");
-static_assert(VECTOR_WORDS >= 1 && VECTOR_WORDS <= 65536, "a word of the vector memory is addressed with 16 bits");
+static_assert(VECTOR_WORDS >= 1 && VECTOR_ROWS <= 65536, "a word of the vector memory is addressed with 16 bits");
 static_assert(LINE_WORDS >= 4 && LINE_WORDS % 4 == 0, "a line of the depthwise engine is a multiple of 4 pixels");
 static_assert(KERNEL_MAX >= 1 && KERNEL_MAX <= 255, "a window side is stored in 8 bits");
 static_assert(MLP_CHANNELS % LANES == 0 && MLP_CHANNELS <= 4096, "vectors have at most 4096 channels, in words of 16");

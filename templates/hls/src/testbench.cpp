@@ -77,7 +77,10 @@ void write_file(const char* path, const Buffer& words, size_t count) {
 
 void hwgen::report_progress(unsigned frame, unsigned frames, unsigned instruction, unsigned instructions) {
   if (progress && instruction % 16 == 0) {
-    std::printf("frame %u/%u instruction %u/%u\n", frame + 1, frames, instruction, instructions);
+    const unsigned last = frames - frame < hwgen::SLOTS ? frames : frame + hwgen::SLOTS;
+    const unsigned groups = (frames + hwgen::SLOTS - 1) / hwgen::SLOTS;
+    const unsigned done = frame / hwgen::SLOTS * instructions + instruction;
+    std::printf("frames %u-%u/%u instruction %u/%u\n", frame + 1, last, frames, done, groups * instructions);
     std::fflush(stdout);
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The accelerator. For each frame it runs the Program in its sequential order: each instruction names the queue of the
-// next one. The engines share the pads and the weight rings, so they are called one after the other.
+// The accelerator. For each group of SLOTS frames it runs the Program in its sequential order: each instruction names its
+// slot and the queue of the next one. The engines share the pads and the weight rings, so they are called one after the
+// other.
 #include "top.hpp"
 
 #include "machine.hpp"
@@ -33,12 +34,12 @@ extern "C" void hwgen_top(const ap_uint<128>* program, const ap_uint<128>* weigh
 #pragma HLS INTERFACE mode = s_axilite port = return bundle = control
 
   // Not cleared at reset: a Program writes every word before it reads it.
-  static Word pads[hwgen::PADS][hwgen::BANKS][hwgen::PAD_DEPTH];
+  static Word pads[hwgen::PADS][hwgen::BANKS][hwgen::PAD_ROWS];
 #pragma HLS ARRAY_PARTITION variable = pads complete dim = 1
 #pragma HLS ARRAY_PARTITION variable = pads complete dim = 2
 #pragma HLS BIND_STORAGE variable = pads type = ram_s2p impl = bram
 #pragma HLS RESET variable = pads off
-  static Word vectors[hwgen::VECTOR_WORDS];
+  static Word vectors[hwgen::VECTOR_ROWS];
 #pragma HLS BIND_STORAGE variable = vectors type = ram_s2p impl = bram
 #pragma HLS RESET variable = vectors off
   // A ring row is one 1024-bit word.
@@ -59,12 +60,11 @@ extern "C" void hwgen_top(const ap_uint<128>* program, const ap_uint<128>* weigh
     return;  // not a Program for this machine: touch nothing
   }
 
-  unsigned input_word = 0;
-  unsigned output_word = 0;
-  unsigned trace_word = 0;
-frames_loop:
-  for (unsigned frame = 0; frame < frames.to_uint(); ++frame) {
+  hwgen::FrameWords group_words = {0, 0, 0};  // of the first frame of the group
+groups_loop:
+  for (unsigned frame = 0; frame < frames.to_uint(); frame += hwgen::SLOTS) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 64
+    const ap_uint<8> existing = hwgen::existing_slots(frames.to_uint() - frame);
     unsigned next[hwgen::QUEUES];  // record of each queue's next instruction
 #pragma HLS ARRAY_PARTITION variable = next complete
     unsigned first = 1;
@@ -85,13 +85,19 @@ frames_loop:
                   "the Program names a queue without a next instruction");
       hwgen::read_record(program, next[queue], record);
       ++next[queue];
-      const hwgen::Instruction ins = hwgen::decode_instruction(record);
+      hwgen::Instruction ins = hwgen::decode_instruction(record);
+      hwgen::FrameWords words = group_words;
+      hwgen::enter_slot(header, ins, words);
+      queue = ins.next_queue.to_uint();
+      if ((ins.slots & existing) == 0) {
+        continue;  // its frame is one that the last group does not have
+      }
       switch (ins.opcode.to_int()) {
         case hwgen::OP_LOAD_WEIGHTS:
           hwgen::run_load_weights(ins, weights0, weights1, weights2, weights3, ring);
           break;
         case hwgen::OP_LOAD_INPUT:
-          hwgen::run_load_input(ins, input, input_word, pads, ring);
+          hwgen::run_load_input(ins, input, words.input, pads, ring);
           break;
         case hwgen::OP_CONV:
           hwgen::run_conv(ins, pads, ring, tables);
@@ -115,20 +121,20 @@ frames_loop:
           hwgen::run_layer_norm(ins, pads, vectors, ring, tables);
           break;
         case hwgen::OP_STORE:
-          hwgen::run_store(ins, pads, vectors, output, output_word);
+          hwgen::run_store(ins, pads, vectors, output, words.output);
           break;
         default:
           HWGEN_CHECK(false, "the Program holds an unknown opcode");
           break;
       }
-      queue = ins.next_queue.to_uint();
       const bool writes_tensor = ins.opcode != hwgen::OP_LOAD_WEIGHTS && ins.opcode != hwgen::OP_STORE;
       if (trace_enable != 0 && writes_tensor) {
-        hwgen::run_trace(ins, pads, vectors, trace, trace_word);
+        hwgen::run_trace(ins, pads, vectors, trace, words.trace);
       }
     }
-    input_word += header.input_words.to_uint();
-    output_word += header.output_words.to_uint();
-    trace_word += header.trace_words.to_uint();
+    for (int s = 0; s < hwgen::SLOTS; ++s) {
+#pragma HLS UNROLL
+      hwgen::next_frame(header, group_words);
+    }
   }
 }

@@ -384,10 +384,12 @@ void Bench::cycle() {
     }
   }
 
+#ifndef HWGEN_PORTS_ONLY
   if (timeline != nullptr) note_commands();
   if (result_ != nullptr) {
     for (int i = 0; i < 3; ++i) result_->stalls[i] += top_->rootp->hwgen_top__DOT__engine_stall >> i & 1;
   }
+#endif
 #if VM_TRACE
   if (waves_) waves_->dump(context_->time());
 #endif
@@ -402,6 +404,7 @@ void Bench::cycle() {
   ++cycle_;
 }
 
+#ifndef HWGEN_PORTS_ONLY
 void Bench::note_commands() {
   const auto* root = top_->rootp;
   const uint32_t issued = root->hwgen_top__DOT__command_valid & root->hwgen_top__DOT__command_ready;
@@ -415,6 +418,7 @@ void Bench::note_commands() {
     }
   }
 }
+#endif
 
 void Bench::write_register(uint32_t address, uint32_t value) {
   top_->s_axi_control_AWADDR = address;
@@ -528,11 +532,13 @@ RunResult Bench::run(const Run& run, uint32_t output_words, uint64_t max_cycles)
   } else if (result.done) {
     write_register(0x0c, 1);  // toggles the interrupt's status bit off
     read_register(0x00);      // clears done
+#ifndef HWGEN_PORTS_ONLY
     result.error = read_register(0x100);
     for (uint32_t q = 0; q < 9; ++q) {
       result.busy.push_back(read_register(0x110 + 8 * q));
       result.waiting.push_back(read_register(0x114 + 8 * q));
     }
+#endif
     // A start that was written while the machine ran may start it once more: let that run end, too.
     if (restarted) {
       for (uint64_t i = 0; i < 64; ++i) cycle();

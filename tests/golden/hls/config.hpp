@@ -18,9 +18,15 @@ constexpr int RING_ROWS = 4096;
 constexpr int HEAD_ROWS = 512;
 constexpr int WIDE_TABLES = 1;
 constexpr int LINE_WORDS = 512;
+constexpr int SHIFT_LOW = 0;
+constexpr int SHIFT_HIGH = 47;
+constexpr int ADD_SHIFT_LOW = 0;
+constexpr int ADD_SHIFT_HIGH = 47;
+constexpr int ENGINES = 511;
 constexpr int KERNEL_MAX = 7;
 constexpr int MLP_CHANNELS = 4096;
 constexpr int HEAD_DIM = 16;
+constexpr int ATTENTION_BITS = 29;
 constexpr int IMAGE_ROW_BYTES = 1024;
 constexpr unsigned CONFIG_HASH = 0u;  // of the configuration that the Program was planned for
 
