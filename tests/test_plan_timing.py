@@ -122,9 +122,10 @@ def test_attention(bits: int, digits: int) -> None:
     shape = {"y_groups": 6, "y_rows": 5, "y_cols": 7}
     first, second = 2 * (36 + 15), digits * 2 * 35
     found = cycles(instruction(Opcode.ATTENTION, **shape), config)
-    assert found.alone == 112 + 16 * digits * 2 + 6 * first + 5 * second + second
+    assert found.alone == 106 + 17 * digits * 2 + 6 * first + 5 * second + second
     found = cycles(instruction(Opcode.ATTENTION, **shape, flags=int(Flag.QUANTIZED)), config)
-    assert found.alone == 437 + 192 * 2 + 6 * first + 5 * (192 * 2 + 34) + second, "preparing takes longer"
+    more = 192 * 2 + 32 + digits
+    assert found.alone == 419 + (192 + digits) * 2 + 6 * first + 5 * more + second, "preparing takes longer"
 
 
 def test_input() -> None:
