@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Program: what every machine executes. Format version 2; docs/program-format.md explains it field by field.
+"""The Program: what every machine executes. Format version 3; docs/program-format.md explains it field by field.
 
 ``program.bin`` is one 128-byte header and then 128-byte instructions, little endian, queue by queue. ``weights.bin`` is
 a sequence of blobs of 128-byte *ring rows*; a LOAD_WEIGHTS instruction copies one blob into the weight ring. The field
