@@ -172,7 +172,19 @@ ENGINES: dict[str, Bench] = {
     "attention_engine_3": Bench(
         "bench_attention_engine",
         "attention_engine_top",
-        config=SMALL | {"attention_bits": 24, "attention_divide_bits": 55},
+        config=SMALL | {"attention_bits": 24},
+        transactions=24,
+    ),
+    "attention_engine_exact": Bench(
+        "bench_attention_engine",
+        "attention_engine_top",
+        config=SMALL | {"attention_bits": 23, "attention_divide_bits": 47, "attention_quantized": 0},
+        transactions=24,
+    ),
+    "attention_engine_edges": Bench(
+        "bench_attention_engine",
+        "attention_engine_top",
+        config=SMALL | {"attention_bits": 24, "attention_divide_bits": 32},
         transactions=24,
     ),
     "attention_engine_3_32": Bench(

@@ -170,6 +170,12 @@ FAULTS: list[tuple[str, str, str, str]] = [
     ("array_engine_8", "array_epilogue", "y[offset_12|LogEW'(e)]", "y[e]"),
     ("array_engine_16", "array_epilogue", "int Early = 24", "int Early = 120"),
     ("array_engine_16", "mac_array", "b >= 4 && mode_q == 3'd4", "b >= 8 && mode_q == 3'd4"),
+    ("attention_engine", "attention_prepare", "- ValueBits'($signed(p))", "- ValueBits'(1'b0)"),
+    ("attention_engine_3", "attention_prepare", "{(DIGITS - 1) {8'h80}}", "{8'h80, {(DIGITS - 2) {8'h00}}}"),
+    ("attention_engine_3", "attention_quotient", "DIGITS == 3 && LaneTime == 0 ? 1 : 0", "0"),  # part of the next word
+    ("attention_engine_3", "attention_quotient", "go[1] ? divide_multiplier[16:0]", "1'b1 ? divide_multiplier[16:0]"),
+    ("attention_engine_exact", "attention_quotient", "total[e][N-9:0], 8'b0", "total[e][N-8:0], 7'b0"),
+    ("attention_engine_3_32", "attention_engine", "4'(15 - 2 * Digits)", "4'(12 - 2 * Digits)"),  # sums that leave
     ("mlp_engine", "mlp_dot", "first_q[2] ? 27'd0", "1'b0 ? 27'd0"),
     ("mlp_engine", "mlp_dot", "if (valid[2]) circle", "circle"),  # idle cycles turn the circle
     ("mlp_engine", "mlp_finish", "(sticky_6 || fine_6[1])", "1'b1"),  # halves always up

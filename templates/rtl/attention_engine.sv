@@ -79,13 +79,14 @@ module attention_engine
   logic [15:0] y_group0, y_rows, y_cols;
   logic [3:0] x_pad, y_pad;
   logic [SLOT_BITS-1:0] slot;
-  logic quantized;
+  logic flag_quantized, quantized;
   row_t row;
   logic [3:0] rows_read;  // of the blob
   logic [4:0] unpacked;
   logic products_done;
   logic ended;
 
+  assign quantized = ATTENTION_QUANTIZED != 0 && flag_quantized;
   assign command_ready = state == IDLE;
   assign ring_valid = state == ASK;
   assign ring_row = w_row;
@@ -113,7 +114,7 @@ module attention_engine
       y_rows <= command.y_rows;
       y_cols <= command.y_cols;
       w_row <= command.w_row;
-      quantized <= ATTENTION_QUANTIZED != 0 && command.flags[FLAG_QUANTIZED];
+      flag_quantized <= command.flags[FLAG_QUANTIZED];
       slot <= command_slot;
       rows_read <= '0;
     end
@@ -656,7 +657,7 @@ module attention_engine
   assign write_slot = slot;
 
   logic unused;
-  assign unused = &{1'b0, command, ring_place, operation_11, operation_12};
+  assign unused = &{1'b0, command, flag_quantized, ring_place, operation_11, operation_12};
 
 endmodule
 

@@ -27,6 +27,8 @@ constexpr int KERNEL_MAX = 7;
 constexpr int MLP_CHANNELS = 4096;
 constexpr int HEAD_DIM = 16;
 constexpr int ATTENTION_BITS = 29;
+constexpr int ATTENTION_DIVIDE_BITS = 62;
+constexpr int ATTENTION_QUANTIZED = 1;
 constexpr int IMAGE_ROW_BYTES = 1024;
 constexpr unsigned CONFIG_HASH = 0u;  // of the configuration that the Program was planned for
 
