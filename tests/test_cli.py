@@ -105,7 +105,7 @@ def test_interrupt_leaves_nothing(tiny_model: Path, tmp_path: Path, number: sign
         "from hwgen import cli, pipeline\n"
         "def emit(program, directory, **options):\n"
         "    print('emitting', flush=True)\n"
-        "    time.sleep(60)\n"
+        "    time.sleep(600)\n"
         "pipeline.hls.emit = emit\n"
         "sys.exit(cli.main(sys.argv[1:]))\n"
     )
@@ -124,7 +124,7 @@ def test_interrupt_leaves_nothing(tiny_model: Path, tmp_path: Path, number: sign
         assert child.stdout is not None and child.stderr is not None
         assert child.stdout.readline() == "emitting\n"
         child.send_signal(number)
-        assert child.wait(timeout=30) == 128 + number
+        assert child.wait(timeout=120) == 128 + number
         errors = child.stderr.read()
     assert "Traceback" not in errors
     if number == signal.SIGINT:
