@@ -76,7 +76,7 @@ def edges(rng: np.random.Generator, dim: int, pixels: int, bits: int) -> tuple[i
         table(), table(), table(), d_table, zeros[0], zeros[1], zeros[2], int(rng.integers(-128, 128)),
         requant(pixels * 100 * int(rng.integers(1, 100))), requant(dim * 100 * int(rng.integers(1, 100))), zeros[3],
     )  # fmt: skip
-    shift = int(rng.choice([0, bits - 8, rng.integers(bits - 7), 16 + rng.integers(10)]))
+    shift = int(rng.choice([0, bits - 8, rng.integers(bits - 7), min(16 + rng.integers(10), bits - 8)]))
     near = int((1 << shift) * float(rng.choice([0.01, 1.0, rng.random()])))
     return ir.Divide(int(np.clip(near, 1, (1 << 31) - 1)), shift, 0, int(rng.integers(-128, 128))), spec
 
