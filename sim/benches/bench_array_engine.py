@@ -213,7 +213,7 @@ def random_shape(bench: Engine) -> Shape:
 
 
 async def start(dut: Any) -> Engine:
-    bench = Engine(dut, np.random.default_rng(SEED), limit=8000)
+    bench = Engine(dut, np.random.default_rng(SEED), limit=40_000)
     await bench.start()
     return bench
 

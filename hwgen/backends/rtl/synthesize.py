@@ -71,7 +71,7 @@ the same port widths; otherwise those of the others would be cut off, and too li
 """
 
 WRAPPER = "part"
-PARAMETER = re.compile(r"\bparameter\s+[\w:]+\s*(?:\[[^\]]*\]\s*)*(\w+)\s*=")
+PARAMETER = re.compile(r"\bparameter\s+(?:[\w:]+\s+)*(?:\[[^\]]*\]\s*)*(\w+)\s*=")
 
 Netlist = dict[str, Any]
 """The ``modules`` of a netlist in Yosys' JSON form."""
@@ -162,6 +162,18 @@ def _use(cell: Mapping[str, Any], read: set[Any], parameters: Mapping[str, int])
     return Use(cell["type"], tuple(sorted(parameters.items())), tuple(ports))
 
 
+def _check_widths(use: Use, netlist: Netlist, wrapper: str) -> None:
+    """Raises InternalError where the black box that stood for ``use`` had ports of other widths than the module has."""
+    (cell,) = (cell for cell in netlist[wrapper]["cells"].values() if cell["type"] in netlist)
+    ports = netlist[cell["type"]]["ports"]
+    for port, _, bits in use.ports:
+        if len(bits) != len(ports[port]["bits"]):
+            raise InternalError(
+                f"{use.module} with {dict(use.parameters)}: {len(bits)} of the {len(ports[port]['bits'])} bits of port"
+                f" {port} are connected. Its instances in one part differ, so it cannot be one of PARTS"
+            )
+
+
 def _value(bits: str) -> int:
     value = int(bits, 2)
     return value - (1 << len(bits)) if len(bits) == 32 and bits[0] == "1" else value
@@ -212,6 +224,8 @@ def synthesize(
         ]
         yosys(script, folder, f"read_{number}")
         before = _modules(folder / f"before_{number}.json")
+        if use is not None:
+            _check_widths(use, before, module)
         values: dict[str, dict[str, int]] = {}
         unset: set[tuple[str, str]] = (
             set()
