@@ -175,6 +175,15 @@ def build(
         ),
     ] = None,
     std: Annotated[str | None, typer.Option(metavar="A,B,C", help="See --mean.")] = None,
+    target_fps: Annotated[
+        float | None,
+        typer.Option(
+            "--target-fps",
+            metavar="N",
+            help="Build the smallest machine whose SystemVerilog is modelled to reach N frames a second. "
+            "Default: the fastest one.",
+        ),
+    ] = None,
     synth: Annotated[
         bool | None,
         typer.Option(
@@ -203,6 +212,7 @@ def build(
         "mean": settings.numbers(mean, "--mean"),
         "std": settings.numbers(std, "--std"),
         "synth": synth,
+        "target_fps": target_fps,
     }
     options = settings.resolve(given, Path.cwd())
     with showing_progress(not quiet) as progress:

@@ -41,6 +41,8 @@ class BuildOptions:
     std: tuple[float, ...] | None = None
     """With mean and std the accelerator takes uint8 images: ``(byte / 255 - mean) / std`` is what the model sees."""
     synth: bool = False
+    target_fps: float | None = None
+    """None: as fast as the board allows; else the smallest machine that is modelled to be so fast."""
 
 
 def coverage_report(coverage: Coverage) -> dict[str, Any]:
@@ -80,6 +82,7 @@ def build(options: BuildOptions, progress: Progress = silent) -> dict[str, Any]:
         board,
         batch=options.batch,
         clock_mhz=clock_mhz,
+        target_fps=options.target_fps,
         progress=lambda line: progress(f"planning: {line}", 0, 0),
     )
     report = _report(options, board, graph, planned)
@@ -159,6 +162,7 @@ def _manifest(
             "clock_mhz": board.clock_mhz if options.clock_mhz is None else options.clock_mhz,
             "mean": options.mean,
             "std": options.std,
+            "target_fps": options.target_fps,
         },
         "program": {
             "config": planned.program.config,

@@ -198,7 +198,7 @@ def test_options_from_hwgen_toml(
     (tmp_path / "hwgen.toml").write_text("\n".join(lines))
     assert hwgen("build", "--clock", 120).code == 0
     options = json.loads((tmp_path / "out" / "manifest.json").read_text())["options"]
-    assert options == {"batch": 3, "clock_mhz": 120, "mean": [0.5] * 3, "std": [0.2] * 3}
+    assert options == {"batch": 3, "clock_mhz": 120, "mean": [0.5] * 3, "std": [0.2] * 3, "target_fps": None}
 
 
 @pytest.mark.parametrize(
@@ -233,6 +233,8 @@ def test_wrong_hwgen_toml(
         (["--board", "zcu102", "--std=1,0,1", "--mean", "0,0,0"], ["std.1"]),
         (["--board", "zcu102", "--batch", "0"], ["batch"]),
         (["--board", "zcu102", "--clock", "-5"], ["clock"]),
+        (["--board", "zcu102", "--target-fps", "0"], ["target_fps"]),
+        (["--board", "zcu102", "--target-fps", "1e9"], ["does not reach the target", "Give a lower --target-fps"]),
         (["--board", "zcu102", "--frobnicate"], ["--frobnicate"]),
     ],
 )

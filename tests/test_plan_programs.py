@@ -126,6 +126,24 @@ def test_plan_reports() -> None:
     assert {k.family for k in planned.kernels} == {"conv", "linear_attention", "mlp"}
 
 
+def test_smallest_machine_for_a_target() -> None:
+    """Half the speed of the fastest needs fewer blocks; a machine a size smaller does not reach it."""
+    graph = efficientvit(96, (16, 32, 64, 128), (1, 2, 2, 2), (256, 272, 50), 4096)
+    fastest = plan(graph, LARGE)
+    best = fastest.performance["rtl"]["frames_per_second"]
+    half = plan(graph, LARGE, target_fps=best / 2)
+    assert best / 2 <= half.performance["rtl"]["frames_per_second"] < best
+    blocks, slots = half.program.config.blocks, half.program.config.slots
+    assert blocks < fastest.program.config.blocks
+    assert half.resources["dsp"]["used"] < fastest.resources["dsp"]["used"]
+    assert (blocks, slots) != (4, 1), "there is a smaller one to compare with"
+    smaller = Options(blocks=blocks, slots=1) if slots > 1 else Options(blocks=blocks // 2, slots=2)
+    assert plan(graph, LARGE, options=smaller).performance["rtl"]["frames_per_second"] < best / 2
+    with pytest.raises(FitError, match=r"1\.2 times the target's") as refused:
+        plan(graph, LARGE, target_fps=best * 1.2)
+    assert refused.value.problems
+
+
 def test_less_ddr_takes_longer() -> None:
     graph = random_graph(5)
     fast, slow = plan(graph, LARGE), plan(graph, replace(LARGE, ddr_bytes_per_second=1e9))

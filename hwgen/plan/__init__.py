@@ -12,7 +12,7 @@ from hwgen.errors import FitError, Problem
 from hwgen.plan import cost, timing
 from hwgen.plan.assemble import assemble, trace_offsets
 from hwgen.plan.kernel import Kernel, describe
-from hwgen.plan.program import Program
+from hwgen.plan.program import Config, Program
 from hwgen.plan.proof import prove
 from hwgen.plan.refuse import refuse
 from hwgen.plan.schedule import Segment
@@ -84,25 +84,37 @@ def plan(
     *,
     batch: int = 1,
     clock_mhz: float | None = None,
+    target_fps: float | None = None,
     progress: Callable[[str], None] | None = None,
     options: Options | None = None,
 ) -> Plan:
     """Plan a kernel graph for a board. Deterministic.
 
-    ``progress`` gets a line of text now and then; ``options`` fixes parameters that are searched otherwise. Raises
-    FitError, with all problems found, when the model does not fit; InternalError when the finished Program breaks an
-    invariant (the proof runs on every build).
+    The fastest machine that the limits allow; with ``target_fps`` the smallest one whose SystemVerilog reaches so many
+    frames a second by the cycle model. ``progress`` gets a line of text now and then; ``options`` fixes parameters that
+    are searched otherwise. Raises FitError, with all problems found, when the model does not fit or is too slow;
+    InternalError when the finished Program breaks an invariant (the proof runs on every build).
     """
     clock = float(board.clock_mhz if clock_mhz is None else clock_mhz)
-    if clock <= 0 or batch < 1:
-        what = f"clock {clock} MHz" if clock <= 0 else f"batch {batch}"
+    if clock <= 0 or batch < 1 or (target_fps is not None and target_fps <= 0):
+        what = (
+            f"clock {clock} MHz" if clock <= 0 else f"batch {batch}" if batch < 1 else f"target {target_fps} frames/s"
+        )
         raise FitError(f"{what} is not positive. Give a positive number")
     kernels = describe(graph)
     refuse(kernels)
     limits = {name: int(board.limits[name]) for name in ("dsp", "bram36", "lut", "ff")}
     rate = board.ddr_bytes_per_second / (clock * 1e6)
-    design = search(kernels, graph.output, limits, rate, options or Options(), progress)
-    program = assemble(graph, kernels, design.lowered, design.places, design.config)
+    made: dict[Config, Program] = {}
+
+    def interval(design: Design) -> float:
+        program = assemble(graph, kernels, design.lowered, design.places, design.config)
+        made[design.config] = program
+        return timing.simulate(program, MODELLED_FRAMES).interval()
+
+    target = clock * 1e6 / target_fps if target_fps else None
+    design = search(kernels, graph.output, limits, rate, options or Options(), interval, target, progress)
+    program = made[design.config]
     _check_program(program)
     prove(program, graph)
     return Plan(

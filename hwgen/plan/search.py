@@ -3,8 +3,9 @@
 
 The board's limits bound the machines. For each one, a shortest path over the kernels picks the segments: kernels run
 one by one where memory allows, and in row tiles where not. The greedy allocator has the last word; when it fails, the
-path is searched again with less memory. The fewest estimated cycles win; within 1 % (the model is not better), the
-fewest BRAM.
+path is searched again with less memory. Of machines that differ in their memories, the fewest estimated cycles of the
+C++ win; within 1 % (the model is not better), the fewest BRAM. Arrays, frames in flight and epilogues are compared by
+the cycle model of the SystemVerilog.
 """
 
 from __future__ import annotations
@@ -305,44 +306,99 @@ def search(
     limits: dict[str, int],
     ddr_rate: float,
     options: Options,
+    interval: Callable[[Design], float],
+    target: float | None = None,
     progress: Progress | None = None,
 ) -> Design:
-    """The best design within ``limits`` (counts of dsp, bram36, lut, ff). Raises FitError when there is none."""
+    """The best design within ``limits`` (counts of dsp, bram36, lut, ff). Raises FitError when there is none.
+
+    ``interval`` gives a design's cycles a frame in the SystemVerilog. With ``target``, such cycles, the smallest design
+    that needs no more; else the fastest of the largest array and the most frames in flight that fit.
+    """
     base = base_config(kernels, output, options)
     planner = _Planner(kernels, output, ddr_rate)
     arrays = [options.blocks] if options.blocks else list(BLOCKS)
-    looked = 0
-    problems: list[Problem] = []
     flights = [options.slots] if options.slots else list(SLOTS)
-    for blocks, slots in product(arrays, flights):
-        if any(k.kind == "conv" and not modes(k, blocks) for k in kernels):
-            continue
-        found: list[Design] = []
-        dead: list[Config] = []  # machines without a design, or slow: smaller ones are no better
-        fewest = 0
-        candidates = machines(base, options, limits, blocks, slots)
-        for _, config in reversed(candidates):
-            if any(_within(config, d) for d in dead):
-                continue
-            looked += 1
-            design, _ = planner.design(config, options.segments)
+    shapes = [
+        shape for shape in product(arrays, flights) if all(k.kind != "conv" or modes(k, shape[0]) for k in kernels)
+    ]
+    problems: list[Problem] = []
+    best: tuple[float, Design] | None = None
+    looked = 0
+    for shape in shapes if target is None else reversed(shapes):
+        candidates = machines(base, options, limits, *shape)
+        for words in sorted({config.epilogue_words for _, config in candidates}):
+            mine = [c for c in candidates if c[1].epilogue_words == words]
+            design, tried = _memories(planner, mine, options, progress)
+            looked += tried
             if design is None:
-                dead.append(config)
                 continue
-            fewest = min(fewest or design.cycles, design.cycles)
-            if design.cycles > fewest * TOLERANCE:
-                dead.append(config)
-            found.append(design)
-            if progress is not None:
-                machine = f"{blocks} blocks, {slots} x {config.pads} pads x {config.pad_depth}"
-                progress(f"{machine}: {design.cycles:,} cycles")
-        if found:
-            near = [d for d in found if d.cycles <= fewest * TOLERANCE]
-            best = min(near, key=lambda d: (needed(d.config)["bram36"], d.cycles, d.config.pads, d.config.pad_depth))
-            return replace(_load_ahead(planner, best, limits, options), machines=looked)
-        if candidates and not problems and slots == flights[-1]:
+            for variant in _rings(planner, design, limits, options, smallest=target is not None):
+                cycles = interval(variant)
+                if progress is not None:
+                    progress(f"{_machine(variant.config)}: {round(cycles):,} cycles a frame")
+                if best is None or cycles * TOLERANCE < best[0]:
+                    best = cycles, variant
+                if target is not None and cycles <= target:
+                    return replace(variant, machines=looked)
+        if best is not None and target is None:
+            return replace(best[1], machines=looked)
+        if candidates and not problems and shape[1] == flights[-1]:
             problems = _why_not(planner, [c for _, c in candidates], limits, options)
+    if target is not None and best is not None:
+        reason = (
+            f"the fastest machine needs {round(best[0]):,} cycles a frame (modelled), {best[0] / target:.1f} times the "
+            f"target's {int(target):,}"
+        )
+        slow = Problem("machine", "", reason, "Give a lower --target-fps, a higher --clock, or a larger board")
+        raise FitError("The model does not reach the target on this board:", [slow])
     raise FitError("The model does not fit the board:", problems or _no_machine(base, options, limits, kernels))
+
+
+def _memories(
+    planner: _Planner, candidates: Sequence[tuple[int, Config]], options: Options, progress: Progress | None
+) -> tuple[Design | None, int]:
+    """Of machines that differ in their memories, smallest first, the one with the fewest cycles of the C++; also how
+    many were looked at."""
+    found: list[Design] = []
+    dead: list[Config] = []  # machines without a design, or slow: smaller ones are no better
+    fewest = looked = 0
+    for _, config in reversed(candidates):
+        if any(_within(config, d) for d in dead):
+            continue
+        looked += 1
+        design, _ = planner.design(config, options.segments)
+        if design is None:
+            dead.append(config)
+            continue
+        fewest = min(fewest or design.cycles, design.cycles)
+        if design.cycles > fewest * TOLERANCE:
+            dead.append(config)
+        found.append(design)
+        if progress is not None:
+            progress(_machine(config))
+    near = [d for d in found if d.cycles <= fewest * TOLERANCE]
+    best = min(
+        near,
+        key=lambda d: (needed(d.config)["bram36"], d.cycles, d.config.pads, d.config.pad_depth),
+        default=None,
+    )
+    return best, looked
+
+
+def _machine(config: Config) -> str:
+    return f"{config.blocks} blocks, {config.slots} x {config.pads} pads x {config.pad_depth}"
+
+
+def _rings(
+    planner: _Planner, design: Design, limits: dict[str, int], options: Options, smallest: bool
+) -> Iterator[Design]:
+    """The design with a larger ring; before that, with ``smallest``, as it is."""
+    larger = _load_ahead(planner, design, limits, options)
+    if smallest or larger is design:
+        yield design
+    if larger is not design:
+        yield larger
 
 
 def _load_ahead(planner: _Planner, best: Design, limits: dict[str, int], options: Options) -> Design:

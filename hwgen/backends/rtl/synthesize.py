@@ -45,7 +45,6 @@ PARTS = (
     "attention_engine",
     "attention_quotient",
     "attention_row",
-    "block_ram",
     "code_table",
     "control",
     "depthwise_engine",
