@@ -740,6 +740,17 @@ def _attention(b: Builder) -> Case:
     return b.case(f"attention {x.shape} heads of {dim} quantized {bool(quantized)}", y, y, attended(x, op, z))
 
 
+def largest_attention(config: Config) -> Case:
+    """All codes 127 for a zero point of -128: every sum is as large as 1,100 pixels and heads of 32 make it."""
+    b = Builder(config, np.random.default_rng(0))
+    x = np.full((96, 22, 50), 127, np.int8)
+    op = ir.Attention("op", ("x",), "y", 32, 0, 32, 64, ir.Divide(3, 0, 1, -128))
+    place, y = b.load_tensor(x), b.place((32, 22, 50))
+    w_row = b.load_blobs([b.blob(layout.attention_rows(op, -128))])[0]
+    b.emit(Opcode.ATTENTION, w_row=w_row, **place.x(0), **y.y(0, 22))
+    return b.case("largest attention", y, y, attended(x, op, -128))
+
+
 def _pool(b: Builder) -> Case:
     channels, height, width = _size(b, 1, 60), _size(b, 1, 8), _size(b, 1, 8)
     x = _codes(b, (channels, height, width))

@@ -18,7 +18,7 @@ from hwgen.backends.hls.csim import CsimResult, compile_csim, run_csim
 from hwgen.backends.reference.program import execute
 from hwgen.errors import InternalError, UserError
 from hwgen.plan.program import INSTRUCTION, INSTRUCTION_BYTES, VECTOR, Config, Flag, Opcode, Program
-from random_programs import OPCODES, SMALL, Case, case
+from random_programs import OPCODES, SMALL, Case, case, largest_attention
 
 LARGE = Config(head_dim=32, pad_depth=512, epilogue_words=8, slots=3)
 """The default array; the wide epilogue, heads of 32, three slots."""
@@ -86,6 +86,15 @@ def test_small_machine_equals_the_reference(machines: Machines, opcode: Opcode) 
 @pytest.mark.parametrize("opcode", OPCODES, ids=lambda o: o.name)
 def test_large_machine_equals_the_reference(machines: Machines, opcode: Opcode) -> None:
     check(machines, LARGE, opcode, range(100, 130 if opcode in (Opcode.CONV, Opcode.ATTENTION) else 110))
+
+
+def test_largest_sums_of_attention(machines: Machines) -> None:
+    """Numerators above 2^39."""
+    subject = largest_attention(LARGE)
+    expected = execute(subject.program, subject.inputs, 1)
+    assert machines.run(LARGE, subject).trace == expected.trace
+    y = np.frombuffer(expected.trace, np.int8)[16 * subject.trace :][: subject.expected.size]
+    assert set(y.tolist()) == {255 // 3 - 128}
 
 
 @pytest.mark.parametrize("opcode", OPCODES, ids=lambda o: o.name)

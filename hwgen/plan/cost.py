@@ -267,7 +267,7 @@ PARTS: tuple[Part, ...] = (
     _mul("depthwise", "arithmetic.hpp: scale.product", 27, 18, _n(LANES * DW_PIXELS), 1),
     _mul("attention", "arithmetic.hpp: scale.product", 27, 18, _n(LANES // PLANES + 1), 1),
     _mul("attention", "attention.hpp: prepare_planes.scaled_sum", 32, 18, _n(PREPARED), 2),
-    _mul("attention", "attention.hpp: make_denominator.scaled_down", 40, 32, _n(1), 4),
+    _mul("attention", "attention.hpp: make_denominator.scaled_down", 41, 32, _n(1), 4),
     _mul("mlp", "arithmetic.hpp: scale.product", 27, 18, _n(2), 1),  # pool, linear
     _mul("mlp", "mlp.hpp: run_layer_norm.product", 26, 24, _n(1), 2),
     _mul("mlp", "mlp.hpp: run_layer_norm.weighted", 26, 18, _n(1), 1),

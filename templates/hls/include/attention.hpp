@@ -27,7 +27,7 @@ constexpr int DIVIDERS = LANES / PLANES;
 
 typedef ap_int<KV_BITS> Product;
 typedef ap_int<DIGIT_BITS + 1> Digit;
-typedef ap_int<40> Numerator;  // 32 channels x 255 x 2^27 < 2^40
+typedef ap_int<41> Numerator;  // 32 channels x 255 x 2^27 < 2^40
 
 // Scalars of the blob's first row.
 struct AttentionScalars {
