@@ -52,6 +52,12 @@ module pads
   residual_t [SLOTS-1:0] slot_residual;
   write_t [SLOTS-1:0] slot_write;
 
+`ifndef SYNTHESIS
+  logic was_reset;  // what comes before is undefined
+  initial was_reset = 1'b0;
+  always_ff @(posedge clk) if (reset) was_reset <= 1'b1;
+`endif
+
   for (genvar s = 0; s < SLOTS; s++) begin : gen_slot
     logic [READERS-1:0] readers;
     logic [RESIDUALS-1:0] residual_readers;
@@ -103,7 +109,7 @@ module pads
 
 `ifndef SYNTHESIS
     always_ff @(posedge clk) begin
-      if (!reset && ($countones(readers) > 1 || $countones(residual_readers) > 1 || $countones(writers) > 1)) begin
+      if (was_reset && !reset && ($countones(readers) > 1 || $countones(residual_readers) > 1 || $countones(writers) > 1)) begin
         $fatal(1, "two clients use slot %0d in one cycle", s);
       end
     end
