@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Simulation model of the part of a DSP48E2 (AMD UG579) that templates/rtl/dsp_mac2.sv uses, and of no more.
 //
-//   A --> A1 --> A2 --\
-//                      x --> M --> X + Y --\
-//   B --> (B1) --> B2 -/                    ALU --> P, PCOUT
-//   PCIN ------------------------> Z ------/
+//   A --> A1 --> A2 --+-----------\
+//                      + --> AD ---x --> M --> X + Y --\
+//   D ----------> D --/           /                     ALU --> P, PCOUT
+//   B --> (B1) --> B2 -----------/                     /
+//   PCIN ------------------------------------> Z -----/
 //
-// Registers follow the attributes AREG, BREG (0 to 2), MREG and PREG (0 or 1). Only ALUMODE 0000 (Z + X + Y), X and Y =
-// the product (OPMODE[3:0] = 0101), Z = 0 or PCIN, INMODE 00000, no carry, no pre-adder, no reset. Everything else stops
-// the simulation, so that a wrong attribute or mode in the design cannot pass unnoticed.
+// Registers follow the attributes AREG, BREG (0 to 2), DREG, ADREG, MREG and PREG (0 or 1). The multiplier takes A with
+// AMULTSEL "A" and INMODE 00000, or A + D with AMULTSEL "AD" and INMODE 00100. Only ALUMODE 0000 (Z + X + Y), X and Y = the
+// product (OPMODE[3:0] = 0101), Z = 0 or PCIN, no carry, no reset. Everything else stops the simulation, so that a wrong
+// attribute or mode in the design cannot pass unnoticed.
 `default_nettype none
 
 // verilator lint_off DECLFILENAME
@@ -90,14 +92,14 @@ module DSP48E2 #(
     output var  logic [ 7:0] XOROUT
 );
 
-  if (AMULTSEL != "A" || A_INPUT != "DIRECT" || BMULTSEL != "B" || B_INPUT != "DIRECT" || USE_MULT != "MULTIPLY" ||
+  if ((AMULTSEL != "A" && AMULTSEL != "AD") || PREADDINSEL != "A" || A_INPUT != "DIRECT" || BMULTSEL != "B" || B_INPUT != "DIRECT" || USE_MULT != "MULTIPLY" ||
       USE_SIMD != "ONE48" || USE_PATTERN_DETECT != "NO_PATDET" || ALUMODEREG != 0 || CARRYINREG != 0 ||
       CARRYINSELREG != 0 || INMODEREG != 0 || OPMODEREG != 0) begin : gen_attribute
     $error("DSP48E2 model: an attribute that it does not know");
   end
 
   always_ff @(posedge CLK) begin
-    if (ALUMODE != 4'b0000 || CARRYINSEL != 3'b000 || INMODE != 5'b00000 || OPMODE[3:0] != 4'b0101 ||
+    if (ALUMODE != 4'b0000 || CARRYINSEL != 3'b000 || INMODE != (AMULTSEL == "AD" ? 5'b00100 : 5'b00000) || OPMODE[3:0] != 4'b0101 ||
         OPMODE[8:7] != 2'b00 || !(OPMODE[6:4] inside {3'b000, 3'b001}) || CARRYIN || RSTA || RSTB || RSTM || RSTP) begin
       $fatal(1, "DSP48E2 model: a mode that it does not know");
     end
@@ -115,9 +117,18 @@ module DSP48E2 #(
   assign a = AREG == 0 ? A : a2;
   assign b = BREG == 0 ? B : b2;
 
-  // The multiplier is 27 x 18, signed: it does not see A[29:27].
+  // The pre-adder has 27 bits: it does not see A[29:27], nor does the multiplier of 27 x 18, signed.
+  logic [26:0] d_register, ad_register, d, ad, factor;
+  always_ff @(posedge CLK) begin
+    if (CED) d_register <= D;
+    if (CEAD) ad_register <= a[26:0] + d;
+  end
+  assign d = DREG == 0 ? D : d_register;
+  assign ad = ADREG == 0 ? a[26:0] + d : ad_register;
+  assign factor = AMULTSEL == "AD" ? ad : a[26:0];
+
   logic [44:0] product, m_register, m;
-  assign product = $unsigned($signed({{18{a[26]}}, a[26:0]}) * $signed({{27{b[17]}}, b}));
+  assign product = $unsigned($signed({{18{factor[26]}}, factor}) * $signed({{27{b[17]}}, b}));
   always_ff @(posedge CLK) if (CEM) m_register <= product;
   assign m = MREG == 0 ? product : m_register;
 

@@ -61,6 +61,12 @@ BENCHES: dict[str, Bench] = {
     "dsp_mac2_lockstep": Bench(
         "bench_dsp_mac2_lockstep", "dsp_mac2_lockstep", {}, ("dsp48e2_model.sv", "dsp_mac2_lockstep.sv")
     ),
+    "dsp_mac2_lockstep_preadd": Bench(
+        "bench_dsp_mac2_lockstep",
+        "dsp_mac2_lockstep",
+        {"DEPTH": 4, "FIELD": 18, "PREADD": 1, "SEPARATE": 0},
+        ("dsp48e2_model.sv", "dsp_mac2_lockstep.sv"),
+    ),
     "code_table": Bench("bench_code_table", "code_table", {"LANES": 3}),
     "code_table_short": Bench("bench_code_table", "code_table", {"LANES": 4, "WIDE": 0}),
     "norm_reciprocal": Bench("bench_norm_reciprocal", "norm_reciprocal", transactions=2000),
@@ -80,6 +86,8 @@ SMALL = {
     "image_row_bytes": 512,
 }
 """A machine that is compiled and filled quickly."""
+
+MLP = SMALL | {"pad_depth": 264, "vector_words": 288, "head_rows": 320, "mlp_channels": 4096}
 
 ENGINES: dict[str, Bench] = {
     "store_engine": Bench("bench_store_engine", "store_engine_top", config=SMALL, transactions=24),
@@ -103,9 +111,11 @@ ENGINES: dict[str, Bench] = {
     "mlp_engine": Bench(
         "bench_mlp_engine",
         "mlp_engine_top",
-        config=SMALL | {"pad_depth": 264, "vector_words": 288, "head_rows": 320, "mlp_channels": 4096},
+        config=MLP,
         transactions=18,
     ),
+    "mlp_engine_4": Bench("bench_mlp_engine", "mlp_engine_top", config=MLP | {"mlp_outputs": 4}, transactions=18),
+    "mlp_engine_2": Bench("bench_mlp_engine", "mlp_engine_top", config=MLP | {"mlp_outputs": 2}, transactions=18),
     "pads": Bench("bench_pads", "pads_top", config=SMALL | {"pad_depth": 96}),
     "pads_groups": Bench(
         "bench_pads",

@@ -396,6 +396,14 @@ def test_finds_a_queue_without_an_engine() -> None:
             prove(replace(PROGRAM, config=config, header=header), GRAPH)
 
 
+def test_finds_a_width_that_the_mlp_engine_cannot_have() -> None:
+    config = replace(PROGRAM.config, mlp_outputs=16)
+    header = PROGRAM.header.copy()
+    header["config_hash"] = config_hash(config)
+    with pytest.raises(InternalError, match="mlp_outputs is 16, expected 2, 4 or 8"):
+        prove(replace(PROGRAM, config=config, header=header), GRAPH)
+
+
 VECTOR_CHANGES: list[tuple[Opcode, dict[str, int], str]] = [
     (Opcode.STORE, {"x_base": 1}, "reads"),
     (Opcode.STORE, {"x_plane": 2}, "one pixel"),

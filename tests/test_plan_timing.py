@@ -140,15 +140,20 @@ def test_input() -> None:
 
 def test_head() -> None:
     pool = {"y_groups": 4, "y_group0": 5, "x_height": 7, "x_cols": 7}
-    assert cost(Opcode.POOL, **pool).alone == 4 * 8 * 4 + 3 + 3 + 65, "49 pixels: 4 steps of 16"
-    assert cost(Opcode.POOL, **pool | {"x_height": 1, "y_group0": 0}).alone == 4 * 17 + 3 + 65
-    linear = {"y_groups": 5, "ci_groups": 4}
-    assert cost(Opcode.LINEAR, **linear).alone == 5 * 32 + 53
-    assert cost(Opcode.LINEAR, **linear | {"ci_groups": 2}).alone == 5 * 20 + 53
+    assert cost(Opcode.POOL, **pool).alone == 4 * 17 + 3 + 3 + 60, "4 windows of 16 pixels in 2 steps take less"
+    large = instruction(Opcode.POOL, **pool | {"x_height": 21})
+    for outputs in (8, 4, 2):
+        steps = 16 // outputs
+        assert cycles(large, Config(mlp_outputs=outputs)).alone == 4 * 10 * steps + 3 + 3 + 60, "147 pixels: 10 windows"
+    linear = {"y_groups": 5, "ci_groups": 10}
+    assert cost(Opcode.LINEAR, **linear).alone == 5 * 21 + 55, "20 rows of weights and one of parameters"
+    narrow = [cycles(instruction(Opcode.LINEAR, **linear), Config(mlp_outputs=n)).alone for n in (4, 2)]
+    assert narrow == [5 * 40 + 55, 5 * 80 + 55]
+    assert cost(Opcode.LINEAR, **linear | {"ci_groups": 2}).alone == 5 * 17 + 55
     wide = cost(Opcode.LINEAR, **linear, flags=int(Flag.TABLE | Flag.WIDE))
-    assert wide.alone == 5 * 32 + 53 + 32 * 32
+    assert wide.alone == 5 * 21 + 55 + 32 * 32
     norm = [cost(Opcode.LAYER_NORM, y_groups=n).alone for n in (4, 10)]
-    assert norm[1] - norm[0] == 25 * 6 and 150 <= norm[0] - 25 * 4 <= 240
+    assert norm[1] - norm[0] == 19 * 6 and 140 <= norm[0] - 19 * 4 <= 190
     assert cost(Opcode.LAYER_NORM, y_groups=4, flags=int(Flag.TABLE)).alone == norm[0] + 64
 
 

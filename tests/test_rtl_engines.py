@@ -176,8 +176,13 @@ FAULTS: list[tuple[str, str, str, str]] = [
     ("attention_engine_3", "attention_quotient", "go[1] ? divide_multiplier[16:0]", "1'b1 ? divide_multiplier[16:0]"),
     ("attention_engine_exact", "attention_quotient", "total[e][N-9:0], 8'b0", "total[e][N-8:0], 7'b0"),
     ("attention_engine_3_32", "attention_engine", "4'(15 - 2 * Digits)", "4'(12 - 2 * Digits)"),  # sums that leave
-    ("mlp_engine", "mlp_dot", "first_q[2] ? 27'd0", "1'b0 ? 27'd0"),
-    ("mlp_engine", "mlp_dot", "if (valid[2]) circle", "circle"),  # idle cycles turn the circle
+    ("mlp_engine", "mlp_dot", "first_q[Latency-1] ? 27'd0 : odd", "1'b0 ? 27'd0 : odd"),
+    ("mlp_engine", "mlp_dot", "if (enter) begin\n        even", "if (1'b1) begin\n        even"),  # idle cycles turn it
+    ("mlp_engine", "mlp_dot", "{odd_old, borrow_qq}", "{odd_old, 1'b0}"),  # what a low sum borrowed
+    ("mlp_engine", "mlp_dot", "= x_q[", "= x["),  # x meets the weights of the step before
+    ("mlp_engine_4", "mlp_engine", "row_last = step_number[PartBits-1:0] == '1", "row_last = 1'b1"),
+    ("mlp_engine_2", "mlp_dot", "read_address[4-:StepBits+2]", "{read_address[4:3], 3'd0}"),
+    ("mlp_engine", "mlp_engine", "(!next_valid || next_moves)", "1'b1"),  # parameters of a group overwritten
     ("mlp_engine", "mlp_finish", "(sticky_6 || fine_6[1])", "1'b1"),  # halves always up
     ("mlp_engine", "mlp_finish", "norm && fixed_shift[5:4] == 2'd3", "1'b0"),  # shifts above 47
     ("mlp_engine", "mlp_rows", "held != Full", "1'b1"),

@@ -84,13 +84,16 @@ FAULTS = [
     ("divide_round_small", "divide_round", "assign subtract = !rest[s-1][D];", "assign subtract = 1'b1;"),
     ("depthwise_mac", "booth_multiply", "{Row{high}}", "{Row{high && k != 3}}"),  # the last digit is never negative
     ("depthwise_mac", "depthwise_mac", "if (load[t])", "if (load[0])"),
-    ("mac_block", "dsp_mac2", "packed_sum && sum[Field-1]", "1'b0"),  # the borrow of the low sum is lost
+    ("mac_block", "dsp_mac2", "packed_sum && sum[FIELD-1]", "1'b0"),  # the borrow of the low sum is lost
     ("mac_block", "dsp_mac2", "if (swap[i]) active[i]", "active[i]"),  # all stages take the operands at once
     ("mac_block", "skew", "if (advance) line", "line"),
     ("mac_block_dsp", "dsp_mac2", ".CEM(advance)", ".CEM(1'b1)"),
-    ("dsp_mac2_lockstep", "dsp_mac2", ".AREG(2)", ".AREG(1)"),
+    ("dsp_mac2_lockstep", "dsp_mac2", ".AREG(PREADD ? 1 : 2)", ".AREG(1)"),
     ("dsp_mac2_lockstep", "dsp_mac2", "9'b00_001_01_01)", "9'b00_000_01_01)"),  # no PCIN
     ("dsp_mac2_lockstep", "dsp_mac2", ".ALUMODE(4'b0000)", ".ALUMODE(4'b0011)"),  # the model knows no such mode
+    ("dsp_mac2_lockstep_preadd", "dsp_mac2", ".ADREG(PREADD ? 1 : 0)", ".ADREG(0)"),
+    ("dsp_mac2_lockstep_preadd", "dsp_mac2", "PREADD ? 5'b00100 : 5'b00000", "5'b00000"),
+    ("dsp_mac2_lockstep_preadd", "dsp_mac2", "{{19{low[i][7]}}, low[i]} : 27'b0", "{19'b0, low[i]} : 27'b0"),
     ("norm_reciprocal", "norm_reciprocal", "root, 2'b01}", "root, 2'b00}"),
     ("norm_reciprocal", "norm_reciprocal", "28'd1 << 24", "28'd1 << 23"),
 ]

@@ -245,6 +245,8 @@ class Config:
     """Largest window side of the array; the DW engine takes up to 5."""
     mlp_channels: int = 4096
     """Longest vector of the MLP engine."""
+    mlp_outputs: int = 8
+    """RTL: outputs that the MLP engine multiplies with 16 inputs each in a cycle: 2, 4 or 8."""
     head_dim: int = 16
     """Largest head of the linear-attention engine: 16 or 32."""
     attention_bits: int = 29

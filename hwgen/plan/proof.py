@@ -110,6 +110,8 @@ class _Proof:
 
     def run(self) -> None:
         self._header()
+        outputs = self.config.mlp_outputs
+        self.require(outputs in (2, 4, 8), f"mlp_outputs is {outputs}, expected 2, 4 or 8")
         names = INSTRUCTION.names or ()
         known = {int(o) for o in Opcode}
         for number, code in enumerate(self.program.instructions["opcode"].tolist()):

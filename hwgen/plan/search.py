@@ -35,6 +35,8 @@ VECTOR_WORDS = 64
 HEAD_ROWS = 512
 """Least sizes: they cost no more BRAM than smaller ones."""
 WIDE_ROWS = 4096 // ROW_BYTES
+MLP_OUTPUTS = ((8, 600), (4, 300), (2, 0))
+"""Outputs of the MLP engine a cycle, 8 DSPs each, and the DSPs a board must allow for so many."""
 OPTIONAL_ENGINES = {
     Queue.DEPTHWISE: ("depthwise",),
     Queue.ELTWISE: ("eltwise",),
@@ -85,8 +87,8 @@ class Design:
     """Machines that the search looked at."""
 
 
-def base_config(kernels: Sequence[Kernel], output: str, options: Options) -> Config:
-    """The parameters that follow from the model alone."""
+def base_config(kernels: Sequence[Kernel], output: str, options: Options, dsp: int) -> Config:
+    """The parameters that follow from the model alone; with fewer DSPs the MLP engine is narrower."""
     line = vector = image = WORD_BYTES
     head, bits, divide, quantized = 16, SUM_BITS_MIN, DIVIDE_BITS_MIN, False
     part = max((tile_rows(k, 1) + k.table for k in kernels if k.head), default=1)
@@ -129,6 +131,7 @@ def base_config(kernels: Sequence[Kernel], output: str, options: Options) -> Con
         add_shift_low=min(adds, default=0),
         add_shift_high=max(adds, default=0),
         engines=Config.engines & ~sum(1 << queue for queue in unused),
+        mlp_outputs=next(outputs for outputs, least in MLP_OUTPUTS if dsp >= least),
     )
 
 
@@ -315,7 +318,7 @@ def search(
     ``interval`` gives a design's cycles a frame in the SystemVerilog. With ``target``, such cycles, the smallest design
     that needs no more; else the fastest of the largest array and the most frames in flight that fit.
     """
-    base = base_config(kernels, output, options)
+    base = base_config(kernels, output, options, limits["dsp"])
     planner = _Planner(kernels, output, ddr_rate)
     arrays = [options.blocks] if options.blocks else list(BLOCKS)
     flights = [options.slots] if options.slots else list(SLOTS)

@@ -118,18 +118,17 @@ def _input(i: SimpleNamespace, config: Config) -> Cycles:
 
 
 def _pool(i: SimpleNamespace, config: Config) -> Cycles:
-    pixels = i.x_height * i.x_cols
-    return Cycles(
-        0, i.y_groups * max(8 * -(-pixels // 16), 17) + 65 + i.y_group0.bit_length() + i.x_cols.bit_length(), 0
-    )
+    steps = LANES // config.mlp_outputs * -(-i.x_height * i.x_cols // LANES)
+    return Cycles(0, i.y_groups * max(steps, 17) + 60 + i.y_group0.bit_length() + i.x_cols.bit_length(), 0)
 
 
 def _linear(i: SimpleNamespace, config: Config) -> Cycles:
-    return Cycles(0, i.y_groups * max(8 * i.ci_groups, 20) + 53 + 32 * _table(i), 0)
+    steps = LANES // config.mlp_outputs * i.ci_groups + (config.mlp_outputs == 8)
+    return Cycles(0, i.y_groups * max(steps, 17) + 55 + 32 * _table(i), 0)
 
 
 def _layer_norm(i: SimpleNamespace, config: Config) -> Cycles:
-    return Cycles(0, 25 * i.y_groups + 150 + 32 * _table(i), 0)
+    return Cycles(0, (LANES // config.mlp_outputs + 17) * i.y_groups + 160 + 32 * _table(i), 0)
 
 
 def _store(i: SimpleNamespace, config: Config) -> Cycles:

@@ -25,6 +25,7 @@ async def forms_are_equal(dut: Any) -> None:
         dut.load.value = pack(np.ones(depth) if flush else rng.random(depth) < 0.4, 1)
         dut.swap.value = pack(np.ones(depth) if flush else rng.random(depth) < 0.4, 1)
         dut.weight.value = pack(rng.integers(-(1 << 26), 1 << 26, depth), 27)
+        dut.low.value = pack(rng.integers(-128, 128, depth), 8)
         dut.x.value = pack(rng.integers(-128, 128, depth), 8)
         dut.packed_sum.value = int(rng.integers(2))
         await ReadOnly()

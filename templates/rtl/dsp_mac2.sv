@@ -5,25 +5,39 @@
 //                                                x --> M --> + --> P --> PCOUT to stage i + 1
 //   x[i] -----------------------> B ------------/           ^
 //                                                 PCIN of stage i - 1
-//   P[DEPTH-1] --> separate: low 19 bits | rest + borrow --> even, odd
+//   P[DEPTH-1] --> separate: low FIELD bits | rest + borrow --> even, odd
 //
-// weight = (w1 << 19) + w0 with |w0|, |w1| <= 127: |sum w0 x| <= 16 * 127 * 128 < 2^18 stays in the low 19 bits, and what
-// a negative low sum borrowed from the high field comes back as its sign bit. A channel with a weight of -128 breaks the
-// bound: its weights come one to a stage, sign-extended, with `packed_sum` low, and both outputs are the whole sum.
+// PREADD:  weight[i] --> A (shadow) --\
+//                                      + --> AD (active)
+//          low[i] -----> D (shadow) --/
+//
+// FIELD 19: weight = (w1 << 19) + w0 with |w0|, |w1| <= 127: |sum w0 x| <= 16 * 127 * 128 < 2^18 stays in the low 19 bits,
+// and what a negative low sum borrowed from the high field comes back as its sign bit. A channel with a weight of -128
+// breaks the bound (27 bits do not hold it beside a negative w0): its weights come one to a stage, sign-extended, with
+// `packed_sum` low, and both outputs are the whole sum.
+// FIELD 18: weight = (w1 << 18) + w0 fits 27 bits for every w0, w1, and with at most 7 stages |sum w0 x| <= 7 * 2^14 < 2^17
+// stays in the low 18 bits: no channel needs `packed_sum` low.
 //
 // Timing, in cycles with `advance`: stage i takes weight[i], load[i], swap[i] and x[i] i cycles after stage 0 (skew.sv).
 //   swap[i] with x[i]: this x is the first that meets the operand loaded last. load[i] in the same cycle fills the shadow
 //   for the next swap.
 // Latency from x[0]: B 1 + M 1 + P of stage 0 1 + cascade DEPTH - 1 + separation 1 = DEPTH + 3.
 //   packed_sum is sampled with the last of these edges, DEPTH + 2 cycles after its x[0].
+//   Without SEPARATE, DEPTH + 2: even and odd are the fields of P, and who adds up odd adds the borrow, even[19], too.
 // Initiation interval 1. Stall: nothing moves while `advance` is low. No reset: undefined until first used.
 //
-// DEPTH      stages, at most 16 (the bound above)
+// DEPTH      stages, at most 16, or 7 with FIELD 18 (the bounds above)
+// FIELD      bits of the low sum, 19 or 18
+// PREADD     1: the DSP adds low[i], signed, to weight[i] as both are loaded; 0: low is ignored
+// SEPARATE   0: no separation, packed_sum is ignored
 // PRIMITIVE  1: DSP48E2 instances, 0: the same registers behaviourally. Nothing else in the machine names a vendor cell.
 `default_nettype none
 
 module dsp_mac2 #(
     parameter int DEPTH = 16,
+    parameter int FIELD = 19,
+    parameter bit PREADD = 1'b0,
+    parameter bit SEPARATE = 1'b1,
 `ifdef SYNTHESIS
     parameter bit PRIMITIVE = 1'b1
 `else
@@ -35,19 +49,18 @@ module dsp_mac2 #(
     input  wire logic [DEPTH-1:0]       load,
     input  wire logic [DEPTH-1:0]       swap,
     input  wire logic [DEPTH-1:0][26:0] weight,
+    input  wire logic [DEPTH-1:0][7:0]  low,
     input  wire logic [DEPTH-1:0][7:0]  x,
     input  wire logic                   packed_sum,
     output var  logic [19:0]            even,
     output var  logic [19:0]            odd
 );
 
-  if (DEPTH < 1 || DEPTH > 16) begin : gen_check
-    $error("dsp_mac2: 1 to 16 stages; with more the low sum leaves its 19 bits");
+  if (DEPTH < 1 || !(FIELD == 19 && DEPTH <= 16 || FIELD == 18 && DEPTH <= 7)) begin : gen_check
+    $error("dsp_mac2: 1 to 16 stages with FIELD 19, 1 to 7 with FIELD 18; with more the low sum leaves its field");
   end
 
-  localparam int Field = 19;
-
-  logic [Field+19-1:0] sum;  // all that the separation looks at
+  logic [FIELD+19-1:0] sum;  // all that the separation looks at
 
   if (PRIMITIVE) begin : gen_dsp
     logic [48*DEPTH+47:0] cascade;  // PCOUT of stage i at 48 (i + 1)
@@ -58,7 +71,7 @@ module dsp_mac2 #(
       logic [65:0] idle;  // outputs that nobody needs
 
       DSP48E2 #(
-          .AMULTSEL("A"),
+          .AMULTSEL(PREADD ? "AD" : "A"),
           .A_INPUT("DIRECT"),
           .BMULTSEL("B"),
           .B_INPUT("DIRECT"),
@@ -66,13 +79,13 @@ module dsp_mac2 #(
           .USE_MULT("MULTIPLY"),
           .USE_SIMD("ONE48"),
           .USE_PATTERN_DETECT("NO_PATDET"),
-          .AREG(2),
-          .ACASCREG(2),
+          .AREG(PREADD ? 1 : 2),
+          .ACASCREG(PREADD ? 1 : 2),
           .BREG(1),
           .BCASCREG(1),
           .CREG(0),
-          .DREG(0),
-          .ADREG(0),
+          .DREG(PREADD ? 1 : 0),
+          .ADREG(PREADD ? 1 : 0),
           .MREG(1),
           .PREG(1),
           .ALUMODEREG(0),
@@ -85,7 +98,7 @@ module dsp_mac2 #(
           .A({{3{weight[i][26]}}, weight[i]}),
           .B({{10{x[i][7]}}, x[i]}),
           .C(48'b0),
-          .D(27'b0),
+          .D(PREADD ? {{19{low[i][7]}}, low[i]} : 27'b0),
           .ACIN(30'b0),
           .BCIN(18'b0),
           .PCIN(cascade[48*i+:48]),
@@ -94,20 +107,20 @@ module dsp_mac2 #(
           .MULTSIGNIN(1'b0),
           .ALUMODE(4'b0000),  // Z + W + X + Y
           .CARRYINSEL(3'b000),
-          .INMODE(5'b00000),  // A2 times B2
+          .INMODE(PREADD ? 5'b00100 : 5'b00000),  // (A2 + D) or A2, times B2
           .OPMODE(i == 0 ? 9'b00_000_01_01 : 9'b00_001_01_01),  // X, Y: the product; Z: 0 or PCIN
-          .CEA1(advance && load[i]),
-          .CEA2(advance && swap[i]),
+          .CEA1(!PREADD && advance && load[i]),
+          .CEA2(advance && (PREADD ? load[i] : swap[i])),
           .CEB1(1'b0),
           .CEB2(advance),
           .CEM(advance),
           .CEP(advance),
-          .CEAD(1'b0),
+          .CEAD(PREADD && advance && swap[i]),
           .CEALUMODE(1'b0),
           .CEC(1'b0),
           .CECARRYIN(1'b0),
           .CECTRL(1'b0),
-          .CED(1'b0),
+          .CED(PREADD && advance && load[i]),
           .CEINMODE(1'b0),
           .RSTA(1'b0),
           .RSTALLCARRYIN(1'b0),
@@ -134,9 +147,9 @@ module dsp_mac2 #(
       );
 
       if (i == DEPTH - 1) begin : gen_last
-        assign sum = p[Field+18:0];
+        assign sum = p[FIELD+18:0];
         logic unused;
-        assign unused = &{1'b0, idle, p[47:Field+19], cascade[48*DEPTH+:48]};
+        assign unused = &{1'b0, idle, p[47:FIELD+19], cascade[48*DEPTH+:48]};
       end else begin : gen_inner
         logic unused;
         assign unused = &{1'b0, idle, p};
@@ -168,31 +181,45 @@ module dsp_mac2 #(
         end
         if (load != '0) begin
           /* verilator unroll_disable */
-          for (int i = 0; i < DEPTH; i++) if (load[i]) shadow[i] = weight[i];
+          for (int i = 0; i < DEPTH; i++) if (load[i]) begin
+            shadow[i] = PREADD ? weight[i] + {{19{low[i][7]}}, low[i]} : weight[i];
+          end
         end
-        sum <= p[DEPTH-1][Field+18:0];
+        sum <= p[DEPTH-1][FIELD+18:0];
       end
     end
     /* verilator lint_on BLKSEQ */
   end
 
-  // The separation: an adder of one bit in the carry input; {.., borrow} + {.., borrow} makes it the carry of bit 0.
-  logic borrow;
-  logic [19:0] rest;
-  logic [20:0] odd_sum;
-  assign borrow  = packed_sum && sum[Field-1];
-  assign rest    = packed_sum ? {sum[Field+18], sum[Field+18:Field]} : sum[19:0];
-  assign odd_sum = {20'b0, borrow} + {rest, borrow};
+  if (SEPARATE) begin : gen_separate
+    // An adder of one bit in the carry input; {.., borrow} + {.., borrow} makes it the carry of bit 0.
+    logic borrow;
+    logic [19:0] rest;
+    logic [20:0] odd_sum;
+    assign borrow  = packed_sum && sum[FIELD-1];
+    assign rest    = packed_sum ? {sum[FIELD+18], sum[FIELD+18:FIELD]} : sum[19:0];
+    assign odd_sum = {20'b0, borrow} + {rest, borrow};
 
-  always_ff @(posedge clk) begin
-    if (advance) begin
-      even <= {packed_sum ? sum[Field-1] : sum[Field], sum[Field-1:0]};
-      odd  <= odd_sum[20:1];
+    always_ff @(posedge clk) begin
+      if (advance) begin
+        even <= packed_sum ? {{20 - FIELD{sum[FIELD-1]}}, sum[FIELD-1:0]} : sum[19:0];
+        odd  <= odd_sum[20:1];
+      end
     end
+
+    logic unused_carry;
+    assign unused_carry = &{1'b0, odd_sum[0]};
+  end else begin : gen_fields
+    assign even = {{20 - FIELD{sum[FIELD-1]}}, sum[FIELD-1:0]};
+    assign odd  = {sum[FIELD+18], sum[FIELD+18:FIELD]};
+    logic unused_mode;
+    assign unused_mode = packed_sum;
   end
 
-  logic unused_carry;
-  assign unused_carry = &{1'b0, odd_sum[0]};
+  if (!PREADD) begin : gen_packed
+    logic unused_low;
+    assign unused_low = ^low;
+  end
 
 endmodule
 

@@ -79,6 +79,7 @@ module mac_block #(
         .load(load[p]),
         .swap(swap_skewed),
         .weight(weight[p]),
+        .low('0),
         .x(x_skewed),
         .packed_sum(packed_line[DEPTH+1]),
         .even(even[p]),

@@ -1,34 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 // The head: global average pool, fully connected layers, layer norm. One command after the other.
 //
-//   window, vector memory --> words --|LINEAR, LAYER_NORM: fifo|----> a --+
-//                             16 pixels x 2 channels (POOL) ------------> a +--> mlp_dot --> mlp_finish --> code_table --> y
-//   ring --> mlp_rows --> weights: 2 x 16 of a row ---------------------> b +                  ^   ^
-//                    +--> parameters ----------------------------------------------------------+   |
-//   sums of LAYER_NORM --> products, norm_reciprocal --> factor, offset ---------------------------+
+//   window, vector memory --> words --|LINEAR, LAYER_NORM: fifo|--> x ----+
+//                             16 pixels x MLP_OUTPUTS channels (POOL) --+ +--> mlp_dot --> mlp_finish --> code_table --> y
+//   ring --> mlp_rows --> weights: MLP_OUTPUTS x 16 of a row -----------+--> operands        ^   ^
+//                    +--> parameters of this and the next group ----------------------------+   |
+//   sums of LAYER_NORM --> products, norm_reciprocal --> factor, offset -------------------------+
 //
-// mlp_dot multiplies 32 pairs of codes a cycle, a step: of one channel group (8 steps) and 16 inputs, two outputs a step.
-//   LINEAR      a: the word of 16 inputs; b: their weights for two outputs.
-//   POOL        a: 16 pixels of two channels; b: 1. The window is asked for eight times.
-//   LAYER_NORM  a: 16 channels; b: the same and 1, for the sums of x^2 and x, eight times the same. Then the variance
+// mlp_dot multiplies 16 inputs of MLP_OUTPUTS outputs a cycle, a step; a channel group has S = 16 / MLP_OUTPUTS steps.
+//   LINEAR      operands: the outputs' weights; x: the word of 16 inputs. A row of the ring serves S / 2 steps.
+//   POOL        operands: 16 pixels of so many channels; x: 1. Each window is asked for S times.
+//   LAYER_NORM  operands: 16 channels, and 1; x: the same, for the sums of x^2 and x, S times. Then the variance
 //               N sum(x^2) - sum(x)^2 + epsilon (the zero point cancels), and once more all words, one lane a cycle.
 // mlp_finish takes one lane a cycle, beside the next group's steps.
 //
 // Cycles, without ring stalls:
-//   LINEAR      y_groups * max(8 ci_groups, 20) + 53, and 32 for each row of a new table
-//   POOL        y_groups * max(8 ceil(pixels / 16), 17) + bits of y_group0 and x_cols + 65
-//   LAYER_NORM  25 y_groups + about 240
+//   LINEAR      y_groups * max(S ci_groups + R, 17) + 55, and 32 for each row of a new table. R = 1 for 8 outputs, where
+//               the row of parameters takes the place of one of weights; else 0.
+//   POOL        y_groups * max(S ceil(pixels / 16), 17) + bits of y_group0 and x_cols + 60
+//   LAYER_NORM  (S + 17) y_groups + about 160
 // One multiplication at a time by shifting and adding serves addresses and the constants of LAYER_NORM: no DSP.
 // `done` comes with the last word. In the vector memory x_plane and y_plane are 1 (a tensor of one pixel).
-//
-// ROW_SLOTS  rows asked for ahead: 2 suffice for a ring of 5 cycles
 `default_nettype none
 
 module mlp_engine
   import config_pkg::*;
-#(
-    parameter int ROW_SLOTS = 2
-) (
+(
     input wire logic clk,
     input wire logic reset,
 
@@ -62,6 +59,15 @@ module mlp_engine
 );
 
   localparam int FifoBits = 4;  // 16 words of x asked for ahead
+  localparam int RowSlots = 16;  // rows of the ring asked for ahead
+  localparam int StepBits = $clog2(16 / MLP_OUTPUTS);
+  localparam int Steps = 1 << StepBits;  // of a group
+  localparam int RowSteps = Steps / 2;  // ... that a row of the ring serves
+  localparam logic [StepBits-1:0] LastStep = '1;
+
+  if (MLP_OUTPUTS != 2 && MLP_OUTPUTS != 4 && MLP_OUTPUTS != 8) begin : gen_check
+    $error("mlp_engine: MLP_OUTPUTS is 2, 4 or 8");
+  end
 
   // ------------------------------------------------------------------------------------------------------------------
   // Command
@@ -106,7 +112,7 @@ module mlp_engine
   row_t row;
 
   mlp_rows #(
-      .SLOTS(ROW_SLOTS)
+      .SLOTS(RowSlots)
   ) u_rows (
       .clk,
       .reset,
@@ -138,12 +144,13 @@ module mlp_engine
   logic [4:0] table_row;
   logic table_ready;
 
-  row_t weights, parameters;
-  logic weights_valid, weights_done, parameters_valid, parameters_done;
+  row_t weights, parameters, next_parameters;
+  logic weights_valid, weights_done, parameters_valid, parameters_done, next_valid, next_moves;
   logic take_table, take_weights, take_parameters;
   assign take_table = row_valid && kind == TableRow && table_ready;
   assign take_weights = row_valid && kind == WeightRow && (!weights_valid || weights_done);
-  assign take_parameters = row_valid && kind == ParameterRow && (!parameters_valid || parameters_done);
+  assign take_parameters = row_valid && kind == ParameterRow && (!next_valid || next_moves);
+  assign next_moves = next_valid && (!parameters_valid || parameters_done);
   assign row_taken = take_table || take_weights || take_parameters;
 
   // The first parameter row of POOL and LAYER_NORM holds scalars.
@@ -168,7 +175,8 @@ module mlp_engine
     end
 
     if (take_weights) weights <= row;
-    if (take_parameters) parameters <= row;
+    if (take_parameters) next_parameters <= row;
+    if (next_moves) parameters <= next_parameters;
     if (take_parameters && head) begin
       head <= 1'b0;
       fixed_shift <= row[69:64];
@@ -177,9 +185,11 @@ module mlp_engine
     if (reset || start) begin
       weights_valid <= 1'b0;
       parameters_valid <= 1'b0;
+      next_valid <= 1'b0;
     end else begin
       weights_valid <= take_weights || (weights_valid && !weights_done);
-      parameters_valid <= take_parameters || (parameters_valid && !parameters_done);
+      parameters_valid <= next_moves || (parameters_valid && !parameters_done);
+      next_valid <= take_parameters || (next_valid && !next_moves);
     end
   end
 
@@ -332,22 +342,22 @@ module mlp_engine
   );
 
   // ------------------------------------------------------------------------------------------------------------------
-  // Requests of x: LINEAR for each group all words, LAYER_NORM all words twice, POOL for each group each window eight times
+  // Requests of x: LINEAR for each group all words, LAYER_NORM all words twice, POOL for each group each window in each step
 
   logic asking, issue, group_first, group_last, window_last;
   logic [15:0] ask_groups;
   logic [17:0] ask_left;  // words, or pixels
   logic [17:0] ask_pixel;
   logic [15:0] ask_row;
-  logic [2:0] ask_pair;
+  logic [StepBits-1:0] ask_step;
   logic [2:0] used;  // groups begun and not finished: mlp_dot keeps four
   logic sum_taken;
   logic [FifoBits:0] fifo_held;
   logic fifo_pop;
 
   assign group_last = pool ? ask_left <= 18'd16 : ask_left == 18'd1;
-  assign window_last = !pool || ask_pair == 3'd7;
-  assign issue = asking && !(group_first && ask_pair == '0 && used[2]) && !fifo_held[FifoBits];
+  assign window_last = !pool || ask_step == LastStep;
+  assign issue = asking && !(group_first && ask_step == '0 && used[2]) && !fifo_held[FifoBits];
 
   logic [15:0] words;  // of a group
   assign words = linear ? ins.ci_groups : ins.y_groups;
@@ -365,10 +375,10 @@ module mlp_engine
       ask_groups <= norm ? 16'd2 : ins.y_groups;
       ask_left <= pool ? pixels : {2'b0, words};
       ask_pixel <= pool ? '0 : {2'b0, ins.x_slot};
-      ask_pair <= '0;
+      ask_step <= '0;
       group_first <= 1'b1;
     end else if (issue) begin
-      if (pool) ask_pair <= ask_pair + 3'd1;
+      if (pool) ask_step <= ask_step + 1'b1;
       if (window_last) begin
         group_first <= group_last;
         ask_left <= !group_last ? ask_left - (pool ? 18'd16 : 18'd1) : pool ? pixels : {2'b0, words};
@@ -387,7 +397,7 @@ module mlp_engine
       used <= '0;
       fifo_held <= '0;
     end else begin
-      used <= used + 3'(issue && group_first && ask_pair == '0) - 3'(sum_taken);
+      used <= used + 3'(issue && group_first && ask_step == '0) - 3'(sum_taken);
       fifo_held <= fifo_held + (FifoBits + 1)'(issue && !pool) - (FifoBits + 1)'(fifo_pop);
     end
 
@@ -406,19 +416,19 @@ module mlp_engine
 
   // What belongs to a request comes back with its words. Bit 0 stands beside the request.
   logic [READ_LATENCY:0] tag_valid, tag_first, tag_last;
-  logic [3*READ_LATENCY+2:0] tag_pair;
+  logic [StepBits*(READ_LATENCY+1)-1:0] tag_step;
   logic back_valid, back_first, back_last;
-  logic [2:0] back_pair;  // of POOL
+  logic [StepBits-1:0] back_step;  // of POOL
   always_ff @(posedge clk) begin
     tag_valid <= reset ? '0 : {tag_valid[READ_LATENCY-1:0], issue};
     tag_first <= {tag_first[READ_LATENCY-1:0], group_first};
     tag_last  <= {tag_last[READ_LATENCY-1:0], group_last};
-    tag_pair  <= {tag_pair[3*READ_LATENCY-1:0], ask_pair};
+    tag_step  <= {tag_step[StepBits*READ_LATENCY-1:0], ask_step};
   end
   assign back_valid = x_vector ? tag_valid[VECTOR_LATENCY] : tag_valid[READ_LATENCY];
   assign back_first = x_vector ? tag_first[VECTOR_LATENCY] : tag_first[READ_LATENCY];
   assign back_last  = x_vector ? tag_last[VECTOR_LATENCY] : tag_last[READ_LATENCY];
-  assign back_pair  = tag_pair[3*READ_LATENCY+:3];
+  assign back_step  = tag_step[StepBits*READ_LATENCY+:StepBits];
 
   // ------------------------------------------------------------------------------------------------------------------
   // Words of x: LINEAR, LAYER_NORM
@@ -451,61 +461,84 @@ module mlp_engine
   logic step, step_last;  // of LINEAR and LAYER_NORM
   logic second;           // LAYER_NORM: the sums are done, words go to the lanes
   logic lanes_done;       // lane 15
-  logic [2:0] pair;
+  logic [StepBits-1:0] step_number;
+  logic row_last;  // of the steps of a row
   assign step = x_valid && !second && (norm || weights_valid);
-  assign step_last = step && pair == 3'd7;
-  assign weights_done = step && pair[1:0] == 2'd3;
+  assign step_last = step && step_number == LastStep;
+  assign weights_done = step && row_last;
   assign fifo_pop = step_last || (norm && lanes_done);
 
   // Lanes of the last word beyond N count nothing.
-  logic [15:0] mask;
+  logic [15:0] mask, counts;
   logic [4:0] lanes_of_last;
   assign lanes_of_last = {ins.channels[3:0] == '0, ins.channels[3:0]};
   for (genvar i = 0; i < 16; i++) begin : gen_mask
     localparam logic [4:0] Lane = i[4:0];
-    assign mask[i] = !norm || !x_last || lanes_of_last > Lane;
+    always_ff @(posedge clk) counts[i] <= lanes_of_last > Lane;
+    assign mask[i] = !x_last || counts[i];  // of LAYER_NORM
   end
 
-  logic [255:0] a, b;
+  // Operands, two to a DSP: LINEAR the weights of two outputs, POOL two channels of a pixel, LAYER_NORM x and 1 for the sums
+  // of x^2 and x, which only the first pair of outputs has to add up.
+  logic [128*MLP_OUTPUTS-1:0] step_weights, operands;
+  word_t dot_x;
   logic dot_valid, dot_first, dot_last, dot_stored;
-  logic [255:0] step_weights;
-  assign step_weights = weights[{pair[1:0], 8'b0}+:256];
+
+  if (RowSteps == 1) begin : gen_whole_row
+    assign row_last = 1'b1;
+    assign step_weights = weights;
+  end else begin : gen_part_of_row
+    localparam int PartBits = StepBits - 1;
+    assign row_last = step_number[PartBits-1:0] == '1;
+    assign step_weights = weights[{step_number[PartBits-1:0], {(10 - PartBits) {1'b0}}}+:128*MLP_OUTPUTS];
+  end
 
   always_ff @(posedge clk) begin
     if (reset || start) begin
-      pair <= '0;
+      step_number <= '0;
       second <= 1'b0;
       dot_valid <= 1'b0;
     end else begin
-      if (step) pair <= pair + 3'd1;
+      if (step) step_number <= step_number + 1'b1;
       if (step_last && norm && x_last) second <= 1'b1;
       dot_valid <= step || (pool && back_valid);
     end
     dot_first <= pool ? back_first : x_first;
     dot_last  <= pool ? back_last : x_last;
+    dot_x <= pool ? {16{8'd1}} : x;
   end
 
-  for (genvar i = 0; i < 16; i++) begin : gen_operand
-    word_t pixel;
-    assign pixel = window_words[i];
-    always_ff @(posedge clk) begin
-      a[8*i+:8] <= pool ? pixel[{back_pair, 4'd0}+:8] : x[8*i+:8];
-      a[128+8*i+:8] <= pool ? pixel[{back_pair, 4'd8}+:8] : x[8*i+:8];
-      b[8*i+:8] <= linear ? step_weights[8*i+:8] : pool ? 8'd1 : x[8*i+:8] & {8{mask[i]}};
-      b[128+8*i+:8] <= linear ? step_weights[128+8*i+:8] : {7'b0, mask[i]};
+  for (genvar o = 0; o < MLP_OUTPUTS; o++) begin : gen_output
+    localparam logic [3:0] Output = o[3:0];
+    for (genvar i = 0; i < 16; i++) begin : gen_operand
+      word_t pixel;
+      logic [7:0] own;
+      assign pixel = window_words[i];
+      if (o == 0) begin : gen_square
+        assign own = norm ? x[8*i+:8] & {8{mask[i]}} : step_weights[8*i+:8];
+      end else if (o == 1) begin : gen_one
+        assign own = norm ? {7'b0, mask[i]} : step_weights[128+8*i+:8];
+      end else begin : gen_weight
+        assign own = step_weights[128*o+8*i+:8];
+      end
+      always_ff @(posedge clk) begin
+        operands[128*o+8*i+:8] <= pool ? pixel[{back_step, Output[3-StepBits:0], 3'b0}+:8] : own;
+      end
     end
   end
 
   logic [4:0] sum_address;
-  mlp_dot u_dot (
+  mlp_dot #(
+      .OUTPUTS(MLP_OUTPUTS)
+  ) u_dot (
       .clk,
       .reset,
       .clear(start),
       .in_valid(dot_valid),
       .first(dot_first),
       .last(dot_last),
-      .a,
-      .b,
+      .weights(operands),
+      .x(dot_x),
       .stored(dot_stored),
       .read_address(sum_address),
       .read_sum(sum)

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Asks for the ring rows of a command of the MLP engine, in the order in which they are used, and keeps those that came.
 //
-//   t_row, w_row, counts --> ring_row --> ring --> slot 0 --> ... --> slot SLOTS - 1 --> row
+//   t_row, w_row, counts --> ring_row --> ring --> small_fifo --> row
 //
 // Order: `table_rows` rows from t_row on; then, with `tiles` (LINEAR), for each of `groups` channel groups the `length` rows
 // behind its parameters and then the parameters themselves, which are needed last; else `length` rows from w_row on.
-// Rate: a row in (latency of the ring + 3) / SLOTS cycles, at most one a cycle.
+// Rate: a row in (latency of the ring + 2) / SLOTS cycles, at most one a cycle.
 //
-// SLOTS  rows asked for and not taken yet
+// SLOTS  rows asked for and not taken yet, a power of two; 16 cost no more LUT memory than 2
 `default_nettype none
 
 module mlp_rows #(
-    parameter int SLOTS = 2
+    parameter int SLOTS = 16
 ) (
     input  wire logic          clk,
     input  wire logic          reset,
@@ -93,35 +93,23 @@ module mlp_rows #(
     else held <= held + CountBits'(taken) - CountBits'(row_taken);
   end
 
-  // Slots: a row moves on when there is a hole in front of it. A row that comes finds slot 0 empty or moving.
-  logic [SLOTS-1:0] valid, hole;
-  logic [SLOTS-1:0][1023:0] slot;
-  assign row_valid = valid[SLOTS-1];
-  assign row = slot[SLOTS-1];
+  logic full;
+  small_fifo #(
+      .WIDTH(1024),
+      .DEPTH(SLOTS)
+  ) u_rows (
+      .clk,
+      .reset,
+      .in_valid(ring_data_valid),
+      .in(ring_data),
+      .full,
+      .out_valid(row_valid),
+      .out(row),
+      .out_take(row_taken)
+  );
 
-  for (genvar i = 0; i < SLOTS; i++) begin : gen_slot
-    logic from_valid;
-    logic [1023:0] from;
-    if (i == 0) begin : gen_first
-      assign from_valid = ring_data_valid;
-      assign from = ring_data;
-    end else begin : gen_next
-      assign from_valid = valid[i-1];
-      assign from = slot[i-1];
-    end
-    // A hole in slot i or behind it: then slot i takes what comes.
-    if (i == SLOTS - 1) begin : gen_last
-      assign hole[i] = !valid[i];
-    end else begin : gen_inner
-      assign hole[i] = !valid[i] || hole[i+1];
-    end
-    always_ff @(posedge clk) begin
-      if (hole[i]) slot[i] <= from;
-      if (reset) valid[i] <= 1'b0;
-      else if (hole[i]) valid[i] <= from_valid;
-      else if (i == SLOTS - 1 && row_taken) valid[i] <= 1'b0;
-    end
-  end
+  logic unused;
+  assign unused = full;  // `held` keeps that from happening
 
 endmodule
 

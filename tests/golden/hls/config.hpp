@@ -25,6 +25,7 @@ constexpr int ADD_SHIFT_HIGH = 47;
 constexpr int ENGINES = 511;
 constexpr int KERNEL_MAX = 7;
 constexpr int MLP_CHANNELS = 4096;
+constexpr int MLP_OUTPUTS = 8;
 constexpr int HEAD_DIM = 16;
 constexpr int ATTENTION_BITS = 29;
 constexpr int ATTENTION_DIVIDE_BITS = 62;
