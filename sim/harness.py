@@ -121,7 +121,7 @@ ENGINES: dict[str, Bench] = {
         "bench_pads",
         "pads_top",
         {"GROUPS": 2},
-        config=SMALL | {"pads": 4, "pad_depth": 48, "residual_words": 4, "epilogue_words": 8},
+        config=SMALL | {"pads": 4, "pad_depth": 48, "residual_words": 4, "requantize_words": 8},
     ),
     "pads_single": Bench("bench_pads", "pads_top", config=SMALL | {"slots": 1, "pad_depth": 64, "residual_words": 1}),
     "array_engine": Bench(
@@ -135,7 +135,7 @@ ENGINES: dict[str, Bench] = {
         "bench_array_engine",
         "array_engine_top",
         models=("models/mac_block.sv",),
-        config=SMALL | {"blocks": 8, "epilogue_words": 8, "residual_words": 4, "ring_rows": 1024, "slots": 1},
+        config=SMALL | {"blocks": 8, "requantize_words": 8, "residual_words": 4, "ring_rows": 1024, "slots": 1},
         transactions=8,
     ),
     "array_engine_16": Bench(
@@ -161,7 +161,7 @@ ENGINES: dict[str, Bench] = {
     "eltwise_engine_wide": Bench(
         "bench_eltwise_engine",
         "eltwise_engine_top",
-        config=SMALL | {"residual_words": 4, "epilogue_words": 8},
+        config=SMALL | {"residual_words": 4, "requantize_words": 8},
         transactions=12,
     ),
     "eltwise_engine_narrow": Bench(

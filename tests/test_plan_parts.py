@@ -14,7 +14,7 @@ from hwgen.plan import Options, cost, plan
 from hwgen.plan.allocate import Life, place
 from hwgen.plan.kernel import Kernel, describe
 from hwgen.plan.lower import choose_weights, cut, modes, run_cycles, tile_rows
-from hwgen.plan.program import Config
+from hwgen.plan.program import Config, Queue
 from hwgen.plan.refuse import refuse
 from hwgen.plan.schedule import Segment, last_readers, pieces, play
 from plan_boards import LARGE, PYNQ_Z2, SMALL
@@ -258,6 +258,37 @@ def test_search_trades_the_epilogue() -> None:
     wide, narrow = plan(graph, rich, options=Options(blocks=16)), plan(graph, LARGE, options=Options(blocks=16))
     assert (wide.program.config.epilogue_words, narrow.program.config.epilogue_words) == (8, 4)
     assert wide.performance["latency_cycles"] < narrow.performance["latency_cycles"]
+
+
+def test_what_the_systemverilog_needs_is_limited_too() -> None:
+    """DSPs go to the wider epilogue first, and the MLP engine gets what is left."""
+    graph = efficientvit(64, (16, 32, 64, 128), (1, 2, 2, 2), (256, 272, 50))
+    chosen = {}
+    for dsp in (2268, 2282, 2314):
+        limits = LARGE.limits | {"dsp": dsp}
+        config = plan(graph, replace(LARGE, limits=limits), options=Options(requantize_words=8)).program.config
+        used = cost.rtl_resources(config)
+        assert all(used[name] <= limits[name] for name in used)
+        chosen[dsp] = config.mlp_outputs
+    assert chosen == {2268: 2, 2282: 4, 2314: 8}
+
+
+def test_resources_of_the_systemverilog_grow_with_the_machine() -> None:
+    base = Config(mlp_outputs=2, pads=3, ring_rows=8192)
+    used = cost.rtl_resources(base)
+    assert used["dsp"] == 128 * 16 + 64 + 64 + 16 + 10
+    changes = {
+        "blocks": (8, -1024),
+        "requantize_words": (8, 64),
+        "residual_words": (4, 0),
+        "slots": (3, 0),
+        "mlp_outputs": (4, 16),
+        "engines": (Config.engines & ~(1 << Queue.DEPTHWISE), -65),
+    }
+    for name, (value, dsp) in changes.items():
+        changed = cost.rtl_resources(replace(base, **{name: value}))  # type: ignore[arg-type]
+        assert changed["dsp"] - used["dsp"] == dsp, name
+        assert (changed["lut"] > used["lut"]) == (name not in ("blocks", "engines")), name
 
 
 def test_larger_boards_are_not_slower() -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -162,9 +161,7 @@ def test_small_efficientvit() -> None:
 @pytest.mark.slow
 def test_efficientvit_b1() -> None:
     graph = efficientvit()
-    start = time.perf_counter()
     planned = plan(graph, LARGE)
-    assert time.perf_counter() - start < 15
     assert planned.program.config.blocks == 16
     assert planned.performance["latency_cycles"] < 1_100_000
     assert differences(graph, planned, [random_image(graph, 1)]) == []

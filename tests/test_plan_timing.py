@@ -18,7 +18,7 @@ from hwgen.plan.timing import ISSUE, SETTLE, START, Cycles, Timeline, cycles, pl
 from plan_boards import LARGE
 from random_graphs import random_graph
 
-MACHINE = Config(blocks=4, acc_groups=8, epilogue_words=4, residual_words=2, head_dim=32)
+MACHINE = Config(blocks=4, acc_groups=8, requantize_words=4, residual_words=2, head_dim=32)
 CONV = {"y_rows": 1, "kernel_h": 1, "kernel_w": 1, "stride_h": 1, "stride_w": 1, "flags": int(Flag.PACKED)}
 WINDOW = {"kernel_h": 3, "kernel_w": 3, "stride_h": 1, "stride_w": 1}
 
@@ -57,7 +57,7 @@ def test_conv_of_many_runs() -> None:
     # the epilogue is slower: residuals to 2 of 4 words a cycle, then 2 words of 16 pixels with mode 4
     added = cost(Opcode.CONV, **shape | {"flags": int(Flag.PACKED | Flag.ADD)}, ci_groups=1)
     assert added.alone >= 35 + 8 + 35 + 15 * (8 * 2 + 1) + 23
-    wide = Config(blocks=16, acc_groups=8, epilogue_words=4)
+    wide = Config(blocks=16, acc_groups=8, requantize_words=4)
     record = instruction(Opcode.CONV, **CONV | {"mode": 4, "y_groups": 2, "y_cols": 16 * 16, "ci_groups": 2})
     assert cycles(record, wide).alone == 35 + 16 + 35 + 4 * (8 * 4 + 1) + 15
 

@@ -373,13 +373,45 @@ def resources(config: Config) -> dict[str, int]:
     }
 
 
+def rtl_resources(config: Config) -> dict[str, int]:
+    """Estimated DSP, BRAM36 and LUT of the machine in SystemVerilog: what templates/rtl has, in LUTs that ``hwgen
+    count`` gave for each part of a machine of 16 blocks, 2 slots and 3 pads."""
+
+    def engine(queue: Queue) -> int:
+        return config.engines >> queue & 1
+
+    dsp = 128 * config.blocks + LANES * config.requantize_words + 3
+    dsp += (LANES * DW_PIXELS + 1) * engine(Queue.DEPTHWISE) + 4 * engine(Queue.ATTENTION)
+    dsp += (2 + 8 * config.mlp_outputs) * engine(Queue.MLP)
+    lut = RTL_LUT["rest"] + RTL_LUT["array"] + config.blocks * RTL_LUT["block"]
+    lut += config.requantize_words * RTL_LUT["requantize word"] + config.residual_words * RTL_LUT["residual word"]
+    lut += config.slots * RTL_LUT["slot"] + config.mlp_outputs * RTL_LUT["MLP output"] * engine(Queue.MLP)
+    lut += sum(RTL_LUT[q.name] for q in (Queue.DEPTHWISE, Queue.ELTWISE, Queue.ATTENTION, Queue.MLP) if engine(q))
+    return {"dsp": dsp, "bram36": rtl_bram36(config), "lut": lut}
+
+
+RTL_LUT = {
+    "rest": 13_300,
+    "array": 9_000,
+    "block": 1_740,
+    "requantize word": 2_100,
+    "residual word": 3_800,
+    "slot": 15_700,
+    "MLP output": 110,
+    "DEPTHWISE": 50_200,
+    "ELTWISE": 14_100,
+    "ATTENTION": 28_800,
+    "MLP": 5_300,
+}
+
+
 def rtl_bram36(config: Config) -> int:
     """Estimated BRAM36 of the machine in SystemVerilog: what templates/rtl keeps in block RAM (``pad_slot``,
     ``weight_ring``, ``vector_memory``, ``code_table``, ``input_loader``), with the pads and vectors of all slots."""
     pads = config.slots * config.pads * 16 * bram36(128, config.pad_depth)
     rings = 4 * (bram36(256, config.ring_rows) + bram36(256, config.head_rows))
     vectors = 2 * bram36(128, config.slots * config.vector_words)  # a copy for each of two readers
-    words = {Queue.ARRAY: config.epilogue_words, Queue.DEPTHWISE: DW_PIXELS, Queue.ELTWISE: config.residual_words}
+    words = {Queue.ARRAY: config.requantize_words, Queue.DEPTHWISE: DW_PIXELS, Queue.ELTWISE: config.residual_words}
     lanes = sum(LANES * n for queue, n in words.items() if config.engines >> queue & 1)
     tables = lanes // 2 + (config.engines >> Queue.MLP & 1)  # two lanes share a table
     image = 2 * bram36(128, 512)

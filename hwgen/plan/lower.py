@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hwgen import ir
 from hwgen.plan import cost
@@ -152,7 +152,9 @@ def run_cycles(kernel: Kernel, config: Config, mode: int, groups: int, rows: int
 def choose_weights(
     kernel: Kernel, runs: Sequence[tuple[int, int, bool]], config: Config, ddr_rate: float
 ) -> Weights | None:
-    """The mode with the fewest cycles for these rectangles (the smaller TP where equal), and its chunks."""
+    """The mode with the fewest cycles for these rectangles (the smaller TP where equal) at the SystemVerilog's width of
+    the epilogue, and its chunks."""
+    config = replace(config, epilogue_words=config.requantize_words)
     if kernel.kind != "conv":
         return cut(kernel, 1, 0, config.head_rows if kernel.head else config.ring_rows)
     best: tuple[int, Weights] | None = None

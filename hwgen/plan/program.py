@@ -213,7 +213,9 @@ class Config:
     acc_groups: int = 32
     """Pixel groups of partial sums the array keeps."""
     epilogue_words: int = 4
-    """Words of 16 lanes that CONV's epilogue requantizes in a cycle: 4 or 8."""
+    """HLS: words of 16 lanes that CONV's epilogue requantizes in a cycle: 4 or 8."""
+    requantize_words: int = 4
+    """RTL: the same."""
     residual_words: int = 2
     """RTL: words of 16 lanes to which a residual is added in a cycle: 1, 2 or 4."""
     slots: int = 2

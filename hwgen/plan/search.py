@@ -35,8 +35,7 @@ VECTOR_WORDS = 64
 HEAD_ROWS = 512
 """Least sizes: they cost no more BRAM than smaller ones."""
 WIDE_ROWS = 4096 // ROW_BYTES
-MLP_OUTPUTS = ((8, 600), (4, 300), (2, 0))
-"""Outputs of the MLP engine a cycle, 8 DSPs each, and the DSPs a board must allow for so many."""
+MLP_OUTPUTS = (8, 4, 2)
 OPTIONAL_ENGINES = {
     Queue.DEPTHWISE: ("depthwise",),
     Queue.ELTWISE: ("eltwise",),
@@ -44,8 +43,8 @@ OPTIONAL_ENGINES = {
     Queue.MLP: HEAD,
 }
 """Engines that a machine may lack, and the kinds of kernels that need them."""
-RING_AHEAD = 8192
-"""Rows of the ring from which more would not help the SystemVerilog to load ahead."""
+RING_AHEAD, RING_STEP = 10_240, 512
+"""Rows of the ring from which more would not help the SystemVerilog to load ahead, and the steps to try below."""
 SEGMENT_MAX = 14
 """Kernels of a tiled segment."""
 TOLERANCE = 1.01
@@ -69,6 +68,7 @@ class Options:
     segments: tuple[Segment, ...] | None = None
     """The whole schedule."""
     epilogue_words: int | None = None
+    requantize_words: int | None = None
     slots: int | None = None
     head_rows: int | None = None
     vector_words: int | None = None
@@ -87,8 +87,8 @@ class Design:
     """Machines that the search looked at."""
 
 
-def base_config(kernels: Sequence[Kernel], output: str, options: Options, dsp: int) -> Config:
-    """The parameters that follow from the model alone; with fewer DSPs the MLP engine is narrower."""
+def base_config(kernels: Sequence[Kernel], output: str, options: Options) -> Config:
+    """The parameters that follow from the model alone."""
     line = vector = image = WORD_BYTES
     head, bits, divide, quantized = 16, SUM_BITS_MIN, DIVIDE_BITS_MIN, False
     part = max((tile_rows(k, 1) + k.table for k in kernels if k.head), default=1)
@@ -131,7 +131,6 @@ def base_config(kernels: Sequence[Kernel], output: str, options: Options, dsp: i
         add_shift_low=min(adds, default=0),
         add_shift_high=max(adds, default=0),
         engines=Config.engines & ~sum(1 << queue for queue in unused),
-        mlp_outputs=next(outputs for outputs, least in MLP_OUTPUTS if dsp >= least),
     )
 
 
@@ -155,7 +154,7 @@ class _Planner:
             for start in range(len(kernels))
         ]
         self._plays: dict[Segment, tuple[Tiling, int, int]] = {}
-        self._lowered: dict[tuple[Segment, int, int, int, int], Lowered | None] = {}
+        self._lowered: dict[tuple[Segment, int, tuple[int, int], int, int], Lowered | None] = {}
 
     def size(self, kernel: Kernel, ring: int) -> int:
         """Word rows of the pads."""
@@ -171,7 +170,8 @@ class _Planner:
         return self._plays[segment]
 
     def lower(self, segment: Segment, config: Config) -> Lowered | None:
-        key = (segment, config.blocks, config.epilogue_words, config.acc_groups, config.ring_rows)
+        words = config.epilogue_words, config.requantize_words
+        key = (segment, config.blocks, words, config.acc_groups, config.ring_rows)
         if key not in self._lowered:
             tiling = self.play(segment)[0]
             self._lowered[key] = lower(self.kernels, tiling, config, self.ddr_rate, self.heights)
@@ -270,37 +270,34 @@ def machines(
     base: Config, options: Options, limits: dict[str, int], blocks: int, slots: int
 ) -> list[tuple[int, Config]]:
     """``(BRAM36, machine)`` of every machine with this array and these frames in flight that the limits allow, smallest
-    first."""
+    first; each with the widest MLP engine and the widest epilogue of the C++ that fit."""
     result = []
     for words, ring, pads, depth in product(
-        [options.epilogue_words] if options.epilogue_words else EPILOGUES,
+        [options.requantize_words] if options.requantize_words else EPILOGUES,
         [options.ring_rows] if options.ring_rows else RINGS,
         [options.pads] if options.pads else PADS,
         [options.pad_depth] if options.pad_depth else DEPTHS,
     ):
-        config = replace(
-            base,
-            blocks=blocks,
-            slots=slots,
-            epilogue_words=words,
-            pads=pads,
-            pad_depth=depth,
-            ring_rows=ring,
-        )
-        used = needed(config)
-        if all(used[name] <= limits[name] for name in used):
-            result.append((used["bram36"], config))
+        sizes = {"requantize_words": words, "pads": pads, "pad_depth": depth, "ring_rows": ring}
+        for outputs, epilogue in product(
+            MLP_OUTPUTS, [options.epilogue_words] if options.epilogue_words else EPILOGUES
+        ):
+            config = replace(base, blocks=blocks, slots=slots, mlp_outputs=outputs, epilogue_words=epilogue, **sizes)
+            used = needed(config)
+            if all(used[name] <= limits[name] for name in used):
+                result.append((used["bram36"], config))
+                break
     return sorted(result, key=lambda pair: (pair[0], *_size(pair[1])))
 
 
 def needed(config: Config) -> dict[str, int]:
-    """What a machine takes of the board: the C++ as estimated, and the BRAM of all slots of the SystemVerilog."""
-    used = cost.resources(config)
-    return used | {"bram36": max(used["bram36"], cost.rtl_bram36(config))}
+    """What the larger of both machines takes of the board, estimated."""
+    used, rtl = cost.resources(config), cost.rtl_resources(config)
+    return used | {name: max(used[name], count) for name, count in rtl.items()}
 
 
 def _size(config: Config) -> tuple[int, int, int, int]:
-    return config.pads, config.pad_depth, config.ring_rows, config.epilogue_words
+    return config.pads, config.pad_depth, config.ring_rows, config.requantize_words
 
 
 def search(
@@ -318,7 +315,7 @@ def search(
     ``interval`` gives a design's cycles a frame in the SystemVerilog. With ``target``, such cycles, the smallest design
     that needs no more; else the fastest of the largest array and the most frames in flight that fit.
     """
-    base = base_config(kernels, output, options, limits["dsp"])
+    base = base_config(kernels, output, options)
     planner = _Planner(kernels, output, ddr_rate)
     arrays = [options.blocks] if options.blocks else list(BLOCKS)
     flights = [options.slots] if options.slots else list(SLOTS)
@@ -330,8 +327,8 @@ def search(
     looked = 0
     for shape in shapes if target is None else reversed(shapes):
         candidates = machines(base, options, limits, *shape)
-        for words in sorted({config.epilogue_words for _, config in candidates}):
-            mine = [c for c in candidates if c[1].epilogue_words == words]
+        for words in sorted({config.requantize_words for _, config in candidates}):
+            mine = [c for c in candidates if c[1].requantize_words == words]
             design, tried = _memories(planner, mine, options, progress)
             looked += tried
             if design is None:
@@ -408,10 +405,9 @@ def _load_ahead(planner: _Planner, best: Design, limits: dict[str, int], options
     """The same machine with a larger ring, where the limits leave room: weights can then be loaded further ahead. Not
     larger than all weights of a frame."""
     rows = sum(a.rows for s in best.lowered for a in (s.weights[a.kernel].chunks[a.chunk] for a in s.actions if a.load))
-    for ring in () if options.ring_rows else reversed(RINGS):
+    for ring in () if options.ring_rows else range(RING_AHEAD, best.config.ring_rows, -RING_STEP):
         config = replace(best.config, ring_rows=ring)
-        useful = best.config.ring_rows < ring <= RING_AHEAD and ring < 2 * rows
-        if useful and all(used <= limits[name] for name, used in needed(config).items()):
+        if ring < 2 * rows and all(used <= limits[name] for name, used in needed(config).items()):
             design, _ = planner.design(config, options.segments)
             if design is not None and design.cycles <= best.cycles:
                 return design
@@ -442,6 +438,8 @@ def _no_machine(base: Config, options: Options, limits: dict[str, int], kernels:
         blocks=able[-1],
         slots=options.slots or SLOTS[-1],
         epilogue_words=options.epilogue_words or EPILOGUES[-1],
+        requantize_words=options.requantize_words or EPILOGUES[-1],
+        mlp_outputs=MLP_OUTPUTS[-1],
         pads=options.pads or PADS[-1],
         pad_depth=options.pad_depth or DEPTHS[0],
         ring_rows=options.ring_rows or RINGS[0],

@@ -66,7 +66,7 @@ def _conv(i: SimpleNamespace, config: Config) -> Cycles:
     tile, pixels = config.blocks >> i.mode, 1 << i.mode
     steps = i.kernel_h * i.kernel_w * i.ci_groups * (1 if i.flags & Flag.PACKED else 2)
     add = bool(i.flags & Flag.ADD)
-    chunk = config.residual_words if add else min(pixels, config.epilogue_words)
+    chunk = config.residual_words if add else min(pixels, config.requantize_words)
     chunks = -(-pixels // chunk)
     whole, rest = divmod(i.y_rows * -(-i.y_cols // pixels), config.acc_groups)
     runs = [config.acc_groups] * whole + [rest] * (rest > 0)

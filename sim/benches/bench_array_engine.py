@@ -102,7 +102,7 @@ class Shape:
         c = bench.config
         tile, visits = self.tile(c.blocks), 1 if self.packed else 2
         runs = self.runs(c.acc_groups)
-        chunk = c.residual_words if self.add else min(1 << self.mode, c.epilogue_words, c.blocks)
+        chunk = c.residual_words if self.add else min(1 << self.mode, c.requantize_words, c.blocks)
         array = epilogue = 0
         for first in range(0, self.groups, tile):
             chunks = min(tile, self.groups - first) * ((1 << self.mode) // chunk)  # of a pixel group

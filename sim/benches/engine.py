@@ -58,7 +58,7 @@ def struct(fields: Sequence[tuple[str, int]], **values: int) -> int:
 
 def write_words() -> int:
     """Words of a ``write_t``: WRITE_WORDS of config_pkg."""
-    return max(4, CONFIG.epilogue_words)
+    return max(4, CONFIG.requantize_words)
 
 
 def write_struct(words: Codes, **values: int) -> int:

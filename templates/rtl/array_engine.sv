@@ -9,7 +9,7 @@
 // finish in order; up to 8 may have begun.
 //
 // Cycles: T = BLOCKS >> mode channel groups of a tile, TP = 1 << mode pixels of a pixel group, runs of n <= ACC_GROUPS
-// pixel groups, steps = taps * input groups, twice that where weights are not packed; chunk = min(TP, EPILOGUE_WORDS), with
+// pixel groups, steps = taps * input groups, twice that where weights are not packed; chunk = min(TP, REQUANTIZE_WORDS), with
 // a residual RESIDUAL_WORDS. The larger of
 //   array     sum over tiles and runs of steps * max(n, 2 T, 4)
 //   epilogue  sum over tiles and runs of n * existing groups of the tile * TP / chunk + 1
@@ -51,7 +51,7 @@ module array_engine
 );
 
   localparam int G = $clog2(ACC_GROUPS);
-  localparam int ReadWords = EPILOGUE_WORDS < BLOCKS ? EPILOGUE_WORDS : BLOCKS;
+  localparam int ReadWords = REQUANTIZE_WORDS < BLOCKS ? REQUANTIZE_WORDS : BLOCKS;
   localparam int PartBits = BLOCKS > ReadWords ? $clog2(BLOCKS / ReadWords) : 1;
 
   logic weights_valid, weights_take, issue_valid, issue_take, epilogue_ready;

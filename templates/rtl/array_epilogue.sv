@@ -6,7 +6,7 @@
 //     +--> addresses --|2|--> residual request --|5|
 //
 // |n|: registers n cycles after the walk's. A cycle handles a *chunk*: consecutive pixels of one channel group, at most EW =
-// min(EPILOGUE_WORDS, BLOCKS); RESIDUAL_WORDS with a residual. The order is pixel group, channel group, pixels.
+// min(REQUANTIZE_WORDS, BLOCKS); RESIDUAL_WORDS with a residual. The order is pixel group, channel group, pixels.
 //
 // Cycles: a run of n pixel groups: n * existing channel groups of the tile * ceil(TP / chunk) + 1. A command: 1 + its table (unless it
 // is retained: 32 for each of 2 or 32 rows, and 10), behind the last lookup of the command before.
@@ -19,7 +19,7 @@
 module array_epilogue
   import config_pkg::*;
 #(
-    parameter int EW = EPILOGUE_WORDS < BLOCKS ? EPILOGUE_WORDS : BLOCKS,
+    parameter int EW = REQUANTIZE_WORDS < BLOCKS ? REQUANTIZE_WORDS : BLOCKS,
     localparam int G = $clog2(ACC_GROUPS),
     localparam int Parts = BLOCKS / EW,
     localparam int PartBits = Parts > 1 ? $clog2(Parts) : 1
@@ -74,7 +74,7 @@ module array_epilogue
   localparam int CommandBits = $clog2(Commands);
   localparam int Early = 24;
 
-  if (EPILOGUE_WORDS > WRITE_WORDS || RESIDUAL_WORDS > EW || EW < 4 || RESIDUAL_WORDS > 4) begin : gen_check
+  if (REQUANTIZE_WORDS > WRITE_WORDS || RESIDUAL_WORDS > EW || EW < 4 || RESIDUAL_WORDS > 4) begin : gen_check
     $error("array_epilogue: 4 or 8 epilogue words and at most 4 residual words");
   end
 

@@ -17,7 +17,7 @@
 module mac_array
   import config_pkg::*;
 #(
-    parameter int READ_WORDS = EPILOGUE_WORDS < BLOCKS ? EPILOGUE_WORDS : BLOCKS,
+    parameter int READ_WORDS = REQUANTIZE_WORDS < BLOCKS ? REQUANTIZE_WORDS : BLOCKS,
     localparam int G = $clog2(ACC_GROUPS),
     localparam int Parts = BLOCKS / READ_WORDS,
     localparam int PartBits = Parts > 1 ? $clog2(Parts) : 1

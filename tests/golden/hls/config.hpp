@@ -9,6 +9,7 @@ namespace hwgen {
 constexpr int BLOCKS = 16;
 constexpr int ACC_GROUPS = 32;
 constexpr int EPILOGUE_WORDS = 4;
+constexpr int REQUANTIZE_WORDS = 4;
 constexpr int RESIDUAL_WORDS = 2;
 constexpr int SLOTS = 2;
 constexpr int PADS = 8;
