@@ -265,7 +265,7 @@ def test_what_the_systemverilog_needs_is_limited_too() -> None:
     graph = efficientvit(64, (16, 32, 64, 128), (1, 2, 2, 2), (256, 272, 50))
     chosen = {}
     for dsp in (2268, 2282, 2314):
-        limits = LARGE.limits | {"dsp": dsp}
+        limits = LARGE.limits | {"dsp": dsp, "lut": 220_000}
         config = plan(graph, replace(LARGE, limits=limits), options=Options(requantize_words=8)).program.config
         used = cost.rtl_resources(config)
         assert all(used[name] <= limits[name] for name in used)

@@ -392,9 +392,9 @@ def rtl_resources(config: Config) -> dict[str, int]:
 
 RTL_LUT = {
     "rest": 13_300,
-    "array": 9_000,
+    "array": 2_400,
     "block": 1_740,
-    "requantize word": 2_100,
+    "requantize word": 3_400,
     "residual word": 3_800,
     "slot": 15_700,
     "MLP output": 110,

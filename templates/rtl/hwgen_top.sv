@@ -127,8 +127,10 @@ module hwgen_top
   localparam int Store = 5;  // reads
   localparam int Loader = 5;  // writes
   localparam int LoaderRing = 4;
-  // Words of a window that each reader uses, from Store down to Array.
+  // Words of a window that each reader uses, from Store down to Array; words that each writer writes.
   localparam logic [5*Readers-1:0] Needed = {5'd1, 5'd16, 5'd2, 5'(RESIDUAL_WORDS), 5'd15, 5'd16};
+
+  localparam logic [4*Writers-1:0] Written = {4'd1, 4'd1, 4'd1, 4'(RESIDUAL_WORDS), 4'd4, 4'(REQUANTIZE_WORDS)};
 
   logic reset;  // of everything
   logic engine_reset;  // also when the dispatcher gives up
@@ -292,7 +294,8 @@ module hwgen_top
       .READERS(Readers),
       .RESIDUALS(2),
       .WRITERS(Writers),
-      .NEEDED(Needed)
+      .NEEDED(Needed),
+      .WRITTEN(Written)
   ) u_pads (
       .clk(ap_clk),
       .reset,

@@ -12,6 +12,7 @@
 // READERS, RESIDUALS, WRITERS  clients of each kind
 // GROUPS                       of pads; window and residual of a cycle must be in different groups (pad_slot)
 // NEEDED                       words of the window that each reader uses, 5 bits a reader; the others are 0
+// WRITTEN                      words that each writer may write, 4 bits a writer; the others are taken for 0
 `default_nettype none
 
 module pads
@@ -21,7 +22,8 @@ module pads
     parameter int RESIDUALS = 1,
     parameter int WRITERS = 1,
     parameter int GROUPS = PADS,
-    parameter logic [5*READERS-1:0] NEEDED = {READERS{5'd16}}
+    parameter logic [5*READERS-1:0] NEEDED = {READERS{5'd16}},
+    parameter logic [4*WRITERS-1:0] WRITTEN = {WRITERS{4'(WRITE_WORDS)}}
 ) (
     input  wire logic                                            clk,
     input  wire logic                                            reset,
@@ -76,10 +78,14 @@ module pads
       assign own_residual[s][i] = request & {$bits(request) {residual_readers[i]}};
     end
     for (genvar i = 0; i < WRITERS; i++) begin : gen_write
-      write_t request;
+      write_t request, used;
       assign request = write[i];
       assign writers[i] = request.valid && 32'(write_slot[i]) == s;
-      assign own_write[s][i] = request & {$bits(request) {writers[i]}};
+      always_comb begin
+        used = request;
+        for (int k = 0; k < WRITE_WORDS; k++) if (k >= 32'(WRITTEN[4*i+:4])) used.words[k] = '0;
+      end
+      assign own_write[s][i] = used & {$bits(used) {writers[i]}};
     end
 
     always_comb begin
