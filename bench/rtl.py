@@ -78,6 +78,7 @@ def measure(model: Path, frames: int, memory: Memory, count: bool) -> dict[str, 
             "exact": sim["exact"],
             "frames": frames,
             "machine": report["tiles"]["machine"],
+            "modelled": report["performance"]["rtl"],
             "macs": sum(k["macs"] for k in done.manifest["kernels"]),
             "sim": {k: v for k, v in sim.items() if k not in ("first_mismatches", "fault")},
             "layers": layers(build, timeline, frames),
@@ -96,19 +97,24 @@ def _normalization(model: Path) -> dict[str, Any]:
     return {} if "fashion" in model.stem else {"mean": MEAN, "std": STD}
 
 
+def _with_error(measured: float | None, modelled: float) -> str:
+    """Cycles, and how far the model is from them."""
+    return f"{measured:,.0f} ({100 * (modelled / measured - 1):+.1f} %)" if measured else "-"
+
+
 def markdown(results: list[dict[str, Any]]) -> str:
     """Tables for docs/performance.md."""
     lines = [
-        "| model | exact | latency, cycles | interval, cycles | frames/s | GOPS | GOPS/DSP | bytes a frame | "
-        "LUT | FF | DSP | BRAM36 |",
+        "| model | exact | latency, cycles (model) | interval, cycles (model) | frames/s | GOPS | GOPS/DSP | "
+        "bytes a frame | LUT | FF | DSP | BRAM36 |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for r in results:
         cycles, used = r["sim"]["cycles"], r.get("count", {}).get("resources", {})
         counts = [f"{used[k]['used']:,.0f}" if used else "-" for k in ("lut", "ff", "dsp", "bram36")]
-        interval = f"{cycles['interval']:,.0f}" if cycles["interval"] else "-"
+        latency, interval = (_with_error(cycles[k], r["modelled"][f"{k}_cycles"]) for k in ("latency", "interval"))
         rate = r["sim"]["frames_per_second"]
-        figures = [f"{cycles['latency']:,}", interval, f"{rate:,.1f}" if rate else "-", str(r.get("gops", "-"))]
+        figures = [latency, interval, f"{rate:,.1f}" if rate else "-", str(r.get("gops", "-"))]
         figures += [str(r.get("gops_per_dsp", "-")), f"{r['sim']['bytes_per_frame']:,}", *counts]
         lines.append(f"| {r['model']} | {'yes' if r['exact'] else 'NO'} | {' | '.join(figures)} |")
     for name, rate, gops, per_dsp in ANCHORS:
