@@ -3,9 +3,8 @@
 
 The board's limits bound the machines. For each one, a shortest path over the kernels picks the segments: kernels run
 one by one where memory allows, and in row tiles where not. The greedy allocator has the last word; when it fails, the
-path is searched again with less memory. Of machines that differ in their memories, the fewest estimated cycles of the
-C++ win; within 1 % (the model is not better), the fewest BRAM. Arrays, frames in flight and epilogues are compared by
-the cycle model of the SystemVerilog.
+path is searched again with less memory. Memories that are within 3 % of the fewest estimated cycles of the C++, arrays,
+frames in flight and epilogues are compared by the cycle model of the SystemVerilog.
 """
 
 from __future__ import annotations
@@ -49,6 +48,8 @@ SEGMENT_MAX = 14
 """Kernels of a tiled segment."""
 TOLERANCE = 1.01
 """Machines within 1 % of the fewest cycles count as equally fast."""
+NEAR = 1.03
+"""Memories within 3 % of the fewest cycles of the C++ are compared by the cycle model of the SystemVerilog."""
 MEMORY_SHARES = (1.0, 0.9, 0.8, 0.65, 0.5)
 """Shares of the pads that the path may fill; the smaller ones leave slack to a greedy allocator that failed."""
 WORD_ROW_BYTES = BANKS * WORD_BYTES
@@ -329,11 +330,10 @@ def search(
         candidates = machines(base, options, limits, *shape)
         for words in sorted({config.requantize_words for _, config in candidates}):
             mine = [c for c in candidates if c[1].requantize_words == words]
-            design, tried = _memories(planner, mine, options, progress)
+            designs, tried = _memories(planner, mine, options, progress)
             looked += tried
-            if design is None:
-                continue
-            for variant in _rings(planner, design, limits, options, smallest=target is not None):
+            small = target is not None
+            for variant in (v for d in designs for v in _rings(planner, d, limits, options, smallest=small)):
                 cycles = interval(variant)
                 if progress is not None:
                     progress(f"{_machine(variant.config)}: {round(cycles):,} cycles a frame")
@@ -357,9 +357,9 @@ def search(
 
 def _memories(
     planner: _Planner, candidates: Sequence[tuple[int, Config]], options: Options, progress: Progress | None
-) -> tuple[Design | None, int]:
-    """Of machines that differ in their memories, smallest first, the one with the fewest cycles of the C++; also how
-    many were looked at."""
+) -> tuple[list[Design], int]:
+    """Of machines that differ in their memories, smallest first, those with nearly the fewest cycles of the C++: for
+    each number and depth of pads the one with the fewest BRAM. Also how many were looked at."""
     found: list[Design] = []
     dead: list[Config] = []  # machines without a design, or slow: smaller ones are no better
     fewest = looked = 0
@@ -372,18 +372,17 @@ def _memories(
             dead.append(config)
             continue
         fewest = min(fewest or design.cycles, design.cycles)
-        if design.cycles > fewest * TOLERANCE:
+        if design.cycles > fewest * NEAR:
             dead.append(config)
         found.append(design)
         if progress is not None:
             progress(_machine(config))
-    near = [d for d in found if d.cycles <= fewest * TOLERANCE]
-    best = min(
-        near,
-        key=lambda d: (needed(d.config)["bram36"], d.cycles, d.config.pads, d.config.pad_depth),
-        default=None,
-    )
-    return best, looked
+    near = [d for d in found if d.cycles <= fewest * NEAR]
+    near.sort(key=lambda d: (needed(d.config)["bram36"], d.cycles, d.config.pads, d.config.pad_depth))
+    first: dict[tuple[int, int], Design] = {}
+    for design in near:
+        first.setdefault((design.config.pads, design.config.pad_depth), design)
+    return list(first.values()), looked
 
 
 def _machine(config: Config) -> str:
