@@ -74,12 +74,22 @@ class Registers(NamedTuple):
     trace: bool
 
 
+class Outcome(NamedTuple):
+    """What a start leaves in the registers above 0x100; machines that count nothing leave zeros."""
+
+    error: int = 0
+    cycles: int = 0
+    busy: tuple[int, ...] = ()
+    """Cycles of each queue, in the order of :data:`hwgen.runtime.QUEUES`."""
+    waiting: tuple[int, ...] = ()
+
+
 class SimulatedDevice(Device):  # type: ignore[misc]
     """A board with one accelerator. ``execute`` makes it a machine.
 
     Args:
         build: a build folder with ``deploy/``.
-        memory_bytes: contiguous memory of the board.
+        memory_bytes: contiguous memory of the board, from address ``memory_base``.
         delay: seconds after which a start is done.
 
     ``hang`` = True stops the machine's clock: starts are never done. Loading the bitstream resets the machine.
@@ -88,7 +98,14 @@ class SimulatedDevice(Device):  # type: ignore[misc]
     name = "hwgen simulated"
     arch = "aarch64"
 
-    def __init__(self, build: Path, *, memory_bytes: int = MEMORY_BYTES, delay: float = 0.0) -> None:
+    def __init__(
+        self,
+        build: Path,
+        *,
+        memory_bytes: int = MEMORY_BYTES,
+        memory_base: int = MEMORY_BASE,
+        delay: float = 0.0,
+    ) -> None:
         super().__init__(f"hwgen-{id(self):x}")
         self.capabilities = {"REGISTER_RW": True}
         self.build = build
@@ -99,14 +116,14 @@ class SimulatedDevice(Device):  # type: ignore[misc]
         self.allocations = 0
         self.downloads = 0
         self.starts = 0
-        self._top = MEMORY_BASE
+        self._top = memory_base
         self._control: Control | None = None
         self._registers = dict(_CLOCK_REGISTERS)
 
     # What a kind of machine brings
 
-    def execute(self, registers: Registers) -> int:
-        """Run frames on the simulated memory; returns error bits."""
+    def execute(self, registers: Registers) -> Outcome:
+        """Run frames on the simulated memory (:meth:`memory`)."""
         raise NotImplementedError
 
     # Bitstream
@@ -210,7 +227,7 @@ class Control:
     size: int
     hls: bool
     words: dict[int, int] = field(default_factory=dict)
-    error: int = 0
+    outcome: Outcome = field(default_factory=Outcome)
     frames_done: int = 0
     running: bool = False
     done: bool = False
@@ -226,10 +243,20 @@ class Control:
         if self.hls:
             offset %= HLS_REGISTER_BYTES
         if offset == runtime.CONTROL:
-            value = int(self.running) | self.done << 1 | (not self.running) << 2 | self.done << 3
+            value = int(self.running) | self.done << 1 | (not self.running) << 2 | self.done << 3  # ready as done
             self.done = False
             return value
-        return {runtime.ERROR: self.error, runtime.FRAMES_DONE: self.frames_done}.get(offset, self.words.get(offset, 0))
+        return self.words.get(offset, 0) if self.hls else self._counters().get(offset, self.words.get(offset, 0))
+
+    def _counters(self) -> dict[int, int]:
+        values = {
+            runtime.ERROR: self.outcome.error,
+            runtime.CYCLES: self.outcome.cycles,
+            runtime.FRAMES_DONE: self.frames_done,
+        }
+        for shift, counts in ((0, self.outcome.busy), (4, self.outcome.waiting)):
+            values |= {runtime.COUNTERS + 8 * q + shift: count for q, count in enumerate(counts)}
+        return values
 
     def write(self, offset: int, value: int) -> None:
         """Pointers and frames hold for the next start; a start while it runs changes nothing."""
@@ -240,13 +267,13 @@ class Control:
             self.words[offset] = value
             return
         if value & runtime.START and not self.running:
-            self.running, self.error, self.frames_done = True, 0, 0
+            self.running, self.outcome, self.frames_done = True, Outcome(), 0
             self.device.starts += 1
             if self.device.hang:
                 return
             registers = self._registers()
-            bits = self.device.execute(registers)
-            self.error, self.frames_done = (0 if self.hls else bits), (0 if bits & 1 else registers.frames)
+            self.outcome = self.device.execute(registers)
+            self.frames_done = 0 if self.outcome.error & 1 else registers.frames
             self.ready_at = time.monotonic() + self.device.delay
 
     def _registers(self) -> Registers:
@@ -267,15 +294,15 @@ class ReferenceDevice(SimulatedDevice):
         self.message = ""
         """What the reference said about the last start that failed."""
 
-    def execute(self, registers: Registers) -> int:
+    def execute(self, registers: Registers) -> Outcome:
         try:
-            return self._execute(registers)
+            return Outcome(self._execute(registers))
         except IndexError as error:
             self.message = str(error)
-            return 1 << 4
+            return Outcome(1 << 4)
         except InternalError as error:
             self.message = str(error)
-            return 1 << 3
+            return Outcome(1 << 3)
 
     def _execute(self, registers: Registers) -> int:
         at, frames = registers.addresses, registers.frames
