@@ -339,6 +339,34 @@ class Profile:
         return "\n".join([f"{head}; {rate}", f"{'queue':<10} {'busy':>12} {'waiting':>12}", *rows])
 
 
+def _read_image(file: Path, channels: int, height: int, width: int) -> np.ndarray[Any, Any]:
+    """One image file as uint8 (height, width[, channels]), by Pillow or OpenCV; raises InputError."""
+    pillow: Any = None
+    try:
+        import PIL.Image
+
+        pillow = PIL.Image
+    except ImportError:
+        pass
+    if pillow is not None:
+        try:
+            with pillow.open(file) as opened:
+                image = opened.convert("RGB" if channels == 3 else "L")
+                return np.asarray(image.resize((width, height), pillow.BILINEAR), np.uint8)
+        except OSError as error:
+            raise InputError(f"{file} is no image that Pillow reads ({error}).") from error
+    try:
+        import cv2
+    except ImportError as error:
+        raise InputError("image files need Pillow or OpenCV: pip install pillow. Or give arrays.") from error
+    read = cv2.imread(str(file), cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE)
+    if read is None:
+        raise InputError(f"{file} is no image that OpenCV reads.")
+    resized = cv2.resize(read, (width, height), interpolation=cv2.INTER_LINEAR)
+    pixels: np.ndarray[Any, Any] = resized[..., ::-1] if channels == 3 else resized
+    return pixels
+
+
 # --------------------------------------------------------------------------------------------------------------------
 # The accelerator
 
@@ -527,6 +555,24 @@ class Accelerator:
             raise
         finally:
             self._release(buffer)
+
+    def load(self, files: str | Path | Sequence[str | Path]) -> np.ndarray[Any, Any]:
+        """Image files, or all of a folder in the order of their names, as uint8 (N, H, W, C), resized (bilinear).
+
+        Needs Pillow or OpenCV. Raises InputError.
+        """
+        if isinstance(files, (str, Path)):
+            path = Path(files)
+            kinds = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".webp")
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in kinds) if path.is_dir() else [path]
+            if not inside:
+                raise InputError(f"{path} holds no images ({', '.join(kinds)}).")
+            files = inside
+        channels, height, width = self.input_shape
+        if channels not in (1, 3):
+            raise InputError(f"the model takes {channels} channels; files hold 1 or 3. Give arrays.")
+        images = [_read_image(Path(file), channels, height, width) for file in files]
+        return np.stack(images).reshape(len(images), height, width, channels)
 
     def top(self, logits: Any, k: int = 5) -> list[list[tuple[str | int, float]]]:
         """For each image the ``k`` largest logits, as (class name or index, logit), the largest first."""

@@ -4,7 +4,7 @@
 A device is PYNQ's own extension point: it allocates memory, reads and writes registers, and loads bitstreams. Memory
 is kept twice, as the host sees it through its cache and as the machine sees it; flush and invalidate copy, so a missing
 one shows. Behind the registers is a model of docs/machine.md, "Control", and behind that a function that executes
-frames: the NumPy Program reference.
+frames: the NumPy Program reference, or the emitted C++.
 
 Needs pynq; no board.
 """
@@ -29,7 +29,10 @@ from pynqmetadata.views.runtime.runtime_metadata_parser import RuntimeMetadataPa
 
 from hwgen import runtime
 from hwgen.artifact import read_build
+from hwgen.backends.board import render_hwh
+from hwgen.backends.hls.csim import run_csim
 from hwgen.backends.reference import program as reference
+from hwgen.board import board_from_dict
 from hwgen.errors import InternalError, UserError
 from hwgen.plan.program import HEADER, INSTRUCTION_BYTES, MAGIC, VERSION, WORD_BYTES, Config, program_from_bytes
 
@@ -95,6 +98,8 @@ class SimulatedDevice(Device):  # type: ignore[misc]
     ``hang`` = True stops the machine's clock: starts are never done. Loading the bitstream resets the machine.
     """
 
+    ip = "rtl"
+    """Whose registers it has: a key of :data:`hwgen.backends.board.IPS`."""
     name = "hwgen simulated"
     arch = "aarch64"
 
@@ -285,18 +290,26 @@ class Control:
         return Registers(pointers, self.words.get(runtime.FRAMES, 0), trace)
 
 
-class ReferenceDevice(SimulatedDevice):
-    """The machine is the NumPy Program reference; it has no cycle counters."""
+class ProgramDevice(SimulatedDevice):
+    """A machine that executes a Program on whole buffers: :meth:`run`."""
 
     def __init__(self, build: Path, **options: Any) -> None:
         super().__init__(build, **options)
-        self.config: Config = read_build(build).program.config
+        read = read_build(build)
+        self.config: Config = read.program.config
+        self.config_hash = int(read.program.header["config_hash"])
         self.message = ""
-        """What the reference said about the last start that failed."""
+        """What the machine said about the last start that failed."""
+
+    def run(
+        self, program: bytes, weights: bytes, inputs: bytes, frames: int, trace: bool
+    ) -> tuple[bytes, bytes, Outcome]:
+        """Output and trace buffer of all frames (no trace: empty); raises InternalError for a wrong Program."""
+        raise NotImplementedError
 
     def execute(self, registers: Registers) -> Outcome:
         try:
-            return Outcome(self._execute(registers))
+            return self._execute(registers)
         except IndexError as error:
             self.message = str(error)
             return Outcome(1 << 4)
@@ -304,29 +317,55 @@ class ReferenceDevice(SimulatedDevice):
             self.message = str(error)
             return Outcome(1 << 3)
 
-    def _execute(self, registers: Registers) -> int:
+    def _execute(self, registers: Registers) -> Outcome:
         at, frames = registers.addresses, registers.frames
         header = self.memory(at["program"], INSTRUCTION_BYTES).view(HEADER)[0]
-        config_hash = read_build(self.build).program.header["config_hash"]
-        if header["magic"] != MAGIC or header["version"] != VERSION or header["config_hash"] != config_hash:
-            return 1
-        length = (1 + int(header["instructions"])) * INSTRUCTION_BYTES
+        if header["magic"] != MAGIC or header["version"] != VERSION or header["config_hash"] != self.config_hash:
+            return Outcome(1)
+        program = self.memory(at["program"], (1 + int(header["instructions"])) * INSTRUCTION_BYTES).tobytes()
         size = int(header["weight_bytes"])
         weights = [self.memory(at[f"weights{port}"], size).tobytes() for port in range(4)]
         if len(set(weights)) != 1:
             raise InternalError("the four weight pointers lead to different bytes")
-        program = program_from_bytes(self.memory(at["program"], length).tobytes(), weights[0], self.config)
-        inputs = self.memory(at["input"], frames * int(header["input_words"]) * WORD_BYTES).copy()
-        result = reference.execute(program, inputs, frames, trace=registers.trace)
-        for name, data in (("output", result.output), ("trace", result.trace)):
+        inputs = self.memory(at["input"], frames * int(header["input_words"]) * WORD_BYTES).tobytes()
+        output, trace, outcome = self.run(program, weights[0], inputs, frames, registers.trace)
+        for name, data in (("output", output), ("trace", trace)):
             if data:
                 self.memory(at[name], len(data))[:] = np.frombuffer(data, np.uint8)
-        return 0
+        return outcome
+
+
+class ReferenceDevice(ProgramDevice):
+    """The machine is the NumPy Program reference; it counts nothing."""
+
+    def run(
+        self, program: bytes, weights: bytes, inputs: bytes, frames: int, trace: bool
+    ) -> tuple[bytes, bytes, Outcome]:
+        decoded = program_from_bytes(program, weights, self.config)
+        result = reference.execute(decoded, inputs, frames, trace=trace)
+        return result.output, result.trace, Outcome()
+
+
+class CsimDevice(ProgramDevice):
+    """The machine is the emitted C++, compiled once; a start is a run of it. The IP is that of Vitis HLS."""
+
+    ip = "hls"
+
+    def run(
+        self, program: bytes, weights: bytes, inputs: bytes, frames: int, trace: bool
+    ) -> tuple[bytes, bytes, Outcome]:
+        result = run_csim(self.build, program, weights, inputs, frames, trace=trace)
+        return result.output, result.trace if trace else b"", Outcome()
+
+
+DEVICES: dict[str, type[ProgramDevice]] = {"reference": ReferenceDevice, "csim": CsimDevice}
 
 
 @contextmanager
-def deployed(build: Path) -> Iterator[Path]:
+def deployed(build: Path, ip: str = "rtl") -> Iterator[Path]:
     """A copy of the build's deploy folder with an empty hwgen.bit: nothing but a board reads the bitstream.
+
+    ``ip`` is the device's: the .hwh names it.
 
     Raises UserError where the build has no deploy folder.
     """
@@ -337,4 +376,8 @@ def deployed(build: Path) -> Iterator[Path]:
         folder = Path(name) / "deploy"
         shutil.copytree(source, folder)
         (folder / "hwgen.bit").touch()
+        if ip != "rtl":
+            handoff = render_hwh(board_from_dict(read_build(build).manifest["board"]), config_hash=0, ip=ip)
+            if handoff is not None:
+                (folder / "hwgen.hwh").write_text(handoff, encoding="utf-8")
         yield folder

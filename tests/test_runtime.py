@@ -23,8 +23,10 @@ from hwgen import numerics as nx
 from hwgen import pipeline, simulation
 from hwgen.artifact import read_build
 from hwgen.backends.board import render_hwh
+from hwgen.backends.hls.csim import ap_int_include, find_compiler
 from hwgen.backends.reference import direct
 from hwgen.board import load_board
+from hwgen.errors import UserError
 from hwgen.runtime import (
     Accelerator,
     AcceleratorError,
@@ -36,7 +38,7 @@ from hwgen.runtime import (
     OverlayError,
     read_deploy,
 )
-from hwgen.runtime_devices import Control, Outcome, ReferenceDevice, Registers, SimulatedBuffer, deployed
+from hwgen.runtime_devices import Control, CsimDevice, Outcome, ReferenceDevice, Registers, SimulatedBuffer, deployed
 
 ROOT = Path(__file__).resolve().parent.parent
 FASHION = ROOT / "examples" / "fashion"
@@ -157,6 +159,24 @@ def test_a_missing_flush_would_be_seen(codes: Opened, monkeypatch: pytest.Monkey
             patch.setattr(SimulatedBuffer, method, lambda self: None)
             assert not np.array_equal(net(frames[::-1]), expected[::-1])
         assert np.array_equal(net(frames), expected)
+
+
+def test_image_files_are_read_and_resized(image: Opened, tmp_path: Path) -> None:
+    pillow = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    frames = image.frames(2)
+    for index, frame in enumerate(frames):
+        pillow.fromarray(frame).save(tmp_path / f"{index}.png")
+    net = image.net()
+    assert np.array_equal(net.load(tmp_path), frames)
+    assert np.array_equal(net.load([tmp_path / "1.png", tmp_path / "0.png"]), frames[::-1])
+    pillow.fromarray(np.full((30, 50, 3), 7, np.uint8)).save(tmp_path / "2.png")
+    assert np.array_equal(net.load(tmp_path / "2.png"), np.full((1, 12, 12, 3), 7, np.uint8))
+    (tmp_path / "3.png").write_text("no image")
+    with pytest.raises(InputError, match=r"3.png is no image"):
+        net.load(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no images"):
+        net.load(tmp_path / "empty")
 
 
 def test_top_names_classes(codes: Opened) -> None:
@@ -405,6 +425,19 @@ def test_profile_reads_the_counters(codes: Opened) -> None:
     assert profile.queues is not None
     assert profile.queues["array"] == {"busy": 150_000, "waiting": 7}
     assert "4000.0 frames/s at 200 MHz" in str(profile)
+
+
+def test_the_emitted_cpp_gives_the_same(tiny_build: Path, opened: Callable[[Path], Opened]) -> None:
+    case = opened(tiny_build)
+    try:
+        find_compiler(), ap_int_include()
+    except UserError as missing:
+        pytest.skip(str(missing))
+    _hls(case)
+    net = case.net(device=CsimDevice(tiny_build), batch=2, timeout=600)
+    assert np.array_equal(net(case.frames(3)), case.logits(case.frames(3)))
+    name = net.tensors[-2]
+    assert np.array_equal(net.dump(name, case.frames(1))[0], case.tensors(case.frames(1)[0])[name])
 
 
 def _hls(case: Opened) -> None:
