@@ -50,6 +50,7 @@ __all__ = [
     "MemoryExhausted",
     "OverlayError",
     "Profile",
+    "image_files",
     "read_deploy",
 ]
 
@@ -94,6 +95,7 @@ ERRORS = {
     6: "nothing moved any more",
 }
 
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".webp")
 SLEEP_SECONDS = 50e-6
 """Shortest sleep between two looks at the control register."""
 LOOK_SECONDS = 1e-3
@@ -339,6 +341,17 @@ class Profile:
         return "\n".join([f"{head}; {rate}", f"{'queue':<10} {'busy':>12} {'waiting':>12}", *rows])
 
 
+def image_files(path: str | Path) -> list[Path]:
+    """The images of a folder in the order of their names, or the file itself; raises InputError for an empty folder."""
+    path = Path(path)
+    if not path.is_dir():
+        return [path]
+    found = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_ENDINGS)
+    if not found:
+        raise InputError(f"{path} holds no images ({', '.join(IMAGE_ENDINGS)}).")
+    return found
+
+
 def _read_image(file: Path, channels: int, height: int, width: int) -> np.ndarray[Any, Any]:
     """One image file as uint8 (height, width[, channels]), by Pillow or OpenCV; raises InputError."""
     pillow: Any = None
@@ -562,12 +575,7 @@ class Accelerator:
         Needs Pillow or OpenCV. Raises InputError.
         """
         if isinstance(files, (str, Path)):
-            path = Path(files)
-            kinds = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".webp")
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in kinds) if path.is_dir() else [path]
-            if not inside:
-                raise InputError(f"{path} holds no images ({', '.join(kinds)}).")
-            files = inside
+            files = image_files(files)
         channels, height, width = self.input_shape
         if channels not in (1, 3):
             raise InputError(f"the model takes {channels} channels; files hold 1 or 3. Give arrays.")

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.util
 import json
 import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -132,6 +134,16 @@ def test_without_pynq_the_import_works_and_a_device_does_not(tiny_build: Path) -
     )
     assert done.returncode == 0, done.stderr
     assert "pynq cannot be imported" in done.stdout
+
+
+def test_hwgen_run_without_pynq_says_what_to_install(tiny_build: Path, hwgen: Any, tmp_path: Path) -> None:
+    if importlib.util.find_spec("pynq") is not None:
+        pytest.skip("pynq is installed")
+    np.save(tmp_path / "x.npy", np.zeros((1, 3, 12, 12), np.int8))
+    for device in ("reference", "pynq"):
+        done = hwgen("run", tiny_build, tmp_path / "x.npy", "--device", device)
+        assert done.code == 2
+        assert "pip install 'hwgen[board]'" in done.err
 
 
 # --------------------------------------------------------------------------------------------------------------------

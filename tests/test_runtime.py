@@ -562,6 +562,43 @@ def test_wrong_images_get_one_message(codes: Opened, image: Opened) -> None:
 
 
 # --------------------------------------------------------------------------------------------------------------------
+# hwgen run
+
+
+def test_hwgen_run(image: Opened, hwgen: Any, tmp_path: Path) -> None:
+    frames = image.frames(12)
+    np.save(tmp_path / "x.npy", frames)
+    done = hwgen("run", image.build, tmp_path / "x.npy", "--output", tmp_path / "y.npy", "--top", 2, "--json")
+    assert done.code == 0, done.err
+    expected = image.logits(frames)
+    assert np.array_equal(np.load(tmp_path / "y.npy"), expected)
+    report = done.json
+    assert (report["device"], report["frames"], report["shape"]) == ("reference", 12, [12, 10])
+    assert len(report["top"]) == 10
+    assert report["top"][3]["image"] == "3"
+    assert [c["class"] for c in report["top"][3]["classes"]] == np.argsort(-expected[3], kind="stable")[:2].tolist()
+    assert "Best classes" in hwgen("run", image.build, tmp_path / "x.npy").out
+
+
+def test_hwgen_run_says_what_is_wrong(image: Opened, hwgen: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((1, 5, 5, 3), np.uint8))
+    (tmp_path / "y.npy").write_text("nothing")
+    for arguments, message in (
+        ((image.build, tmp_path / "x.npy"), "images of shape (1, 5, 5, 3)"),
+        ((image.build, tmp_path / "y.npy"), "cannot read"),
+        ((image.build, tmp_path / "z.npy"), "does not exist"),
+        ((image.build, tmp_path), "holds no images"),
+        ((image.build, tmp_path / "x.npy", "--device", "gpu"), "there is no device 'gpu'"),
+        ((image.build, tmp_path / "x.npy", "--device", "pynq"), "hwgen.bit is missing"),
+        ((tmp_path, tmp_path / "x.npy"), "not a build folder"),
+        ((image.build, tmp_path / "x.npy", "--output", tmp_path / "no" / "y.npy"), "its folder does not exist"),
+    ):
+        done = hwgen("run", *arguments)
+        assert done.code == 2, done.err
+        assert message in done.err
+
+
+# --------------------------------------------------------------------------------------------------------------------
 # The overlay
 
 
