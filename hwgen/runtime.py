@@ -16,6 +16,7 @@ again before it reads the results of the last start.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import hashlib
 import json
 import queue
@@ -408,6 +409,8 @@ class _Batch:
     set: int = 0
     """Which of the two input and output buffers."""
     started: float = 0.0
+    download: int = 0
+    """Which load of the bitstream it runs on."""
 
 
 class Handle:
@@ -486,6 +489,7 @@ class Accelerator:
         self._closed = False
         self._profile: Profile | None = None
         self._frame_seconds = 0.0
+        self._downloads = 0
         self._buffers = _Buffers()
         self._pixels: list[np.ndarray[Any, Any]] = []
         """The input buffers as images, without the padding of their rows; views."""
@@ -493,6 +497,10 @@ class Accelerator:
         self._job: _Job | None = None
         self._gate = threading.Lock()
         """Held while the queue or ``_closed`` changes, for a moment only."""
+        self._memory = threading.Lock()
+        """Held while contiguous memory is taken or given back."""
+        self._dumping = threading.Lock()
+        """Held by a dump: one at a time, and nothing is freed under it."""
         self._lock = threading.RLock()
         """Held while the machine is used, as long as a start takes."""
         self._overlay, self.driver = self._load(device, download)
@@ -505,6 +513,7 @@ class Accelerator:
             raise
         self._worker = threading.Thread(target=self._serve, name="hwgen accelerator", daemon=True)
         self._worker.start()
+        atexit.register(self.close)
 
     # What it is
 
@@ -556,18 +565,19 @@ class Accelerator:
         if not found:
             raise InputError(f"no tensor {tensor!r} leaves a kernel. There are: {', '.join(self.tensors)}.")
         prepared = self._prepare(images)
-        self._open()
-        buffer = self._allocate((self._deploy.words("trace"), LANES), np.int8, "the trace of one frame")
-        try:
-            job = _Job(prepared, Future(), np.zeros((len(prepared), *found[0]["shape"]), np.int8))
+        job = _Job(prepared, Future(), np.zeros((len(prepared), *found[0]["shape"]), np.int8))
+        with self._dumping:
+            self._open()
+            buffer = self._allocate((self._deploy.words("trace"), LANES), np.int8, "the trace of one frame")
             job.trace = {"offset": int(found[0]["trace"]), "buffer": buffer}
-            result: np.ndarray[Any, Any] = self._enqueue(job).result()
-            return result
-        except AcceleratorTimeout:
-            self.recover()  # the machine must not write into memory that is about to be freed
-            raise
-        finally:
-            self._release(buffer)
+            try:
+                result: np.ndarray[Any, Any] = self._enqueue(job).result()
+                return result
+            except AcceleratorTimeout:
+                self.recover()  # the machine must not write into memory that is about to be freed
+                raise
+            finally:
+                self._release(buffer)
 
     def load(self, files: str | Path | Sequence[str | Path]) -> np.ndarray[Any, Any]:
         """Image files, or all of a folder in the order of their names, as uint8 (N, H, W, C), resized (bilinear).
@@ -602,7 +612,8 @@ class Accelerator:
     def recover(self) -> None:
         """Load the bitstream again, which stops and resets the machine; for use after AcceleratorTimeout.
 
-        Images that are queued run afterwards. Raises OverlayError.
+        Images that run at that moment fail with AcceleratorError; those that are queued run afterwards. Raises
+        OverlayError.
         """
         with self._lock:
             self._open()
@@ -617,7 +628,8 @@ class Accelerator:
             self._jobs.put(None)
         if threading.current_thread() is not self._worker:
             self._worker.join()
-        with self._lock:
+        with self._dumping, self._lock:
+            atexit.unregister(self.close)
             if self._running():
                 self._download()  # else the machine would go on to write into memory that others get
             self._free()
@@ -675,6 +687,7 @@ class Accelerator:
                 f"the accelerator is not idle after its bitstream was loaded again. {self.driver.status()} "
                 "Restart the board."
             )
+        self._downloads += 1
         self._point_constants()
 
     def _running(self) -> bool:
@@ -683,20 +696,22 @@ class Accelerator:
     def _allocate(self, shape: tuple[int, ...], dtype: Any, what: str) -> Any:
         count = int(np.prod(shape)) * np.dtype(dtype).itemsize
         try:
-            buffer = pynq.allocate(shape, dtype, target=self._overlay.device, cacheable=1)
+            with self._memory:
+                buffer = pynq.allocate(shape, dtype, target=self._overlay.device, cacheable=1)
+                self._buffers.allocated[id(buffer)] = buffer
         except (RuntimeError, MemoryError, OSError) as error:
             raise MemoryExhausted(
                 f"no {count:,} bytes of contiguous memory for {what} ({error}). Close other accelerators, use a "
                 "smaller batch=, or give the kernel more with cma= in the boot arguments."
             ) from error
-        self._buffers.allocated[id(buffer)] = buffer
         np.asarray(buffer)[...] = 0
         buffer.flush()  # no dirty cache line is left that could go over what the machine writes
         return buffer
 
     def _release(self, buffer: Any) -> None:
-        if self._buffers.allocated.pop(id(buffer), None) is not None:
-            buffer.freebuffer()
+        with self._memory:
+            if self._buffers.allocated.pop(id(buffer), None) is not None:
+                buffer.freebuffer()
 
     def _free(self) -> None:
         self._pixels.clear()
@@ -859,6 +874,8 @@ class Accelerator:
         with self._lock:
             started: _Batch | None = None
             try:
+                if current.download != self._downloads:
+                    raise AcceleratorError("the bitstream was loaded again while these images ran. Run them again.")
                 seconds = self._poll(current.frames, current.started, pack_next)
                 self._measure(current.frames, seconds)
                 pack_next()
@@ -928,7 +945,7 @@ class Accelerator:
         trace = batch.job.trace
         if trace is not None:
             self.driver.point("trace", trace["buffer"].device_address)
-        batch.started = time.monotonic()
+        batch.started, batch.download = time.monotonic(), self._downloads
         self.driver.start(batch.frames, trace is not None)
 
     def _poll(self, frames: int, started: float, meanwhile: Any) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -213,17 +215,16 @@ def test_the_next_images_are_packed_while_the_machine_runs(codes: Opened) -> Non
             return super().execute(registers)
 
         def flush(self, block: Any, *rest: Any) -> None:
-            events.append(f"flush {block.base:x}")
+            control = self._control
+            runs = control is not None and control.running and time.monotonic() < control.ready_at
+            events.append(f"flush {'running' if runs else 'idle'}")
             super().flush(block, *rest)
 
-    device = Watched(codes.build, delay=0.3)
+    device = Watched(codes.build, delay=1.0)
     net = codes.net(device=device, batch=2, check=False)
     events.clear()
-    handle = net.submit(codes.frames(4))
-    time.sleep(0.15)  # within the first start
-    seen = list(events)
-    assert np.array_equal(handle.result(30), codes.logits(codes.frames(4)))
-    assert [event.split()[0] for event in seen] == ["flush", "start", "flush"]
+    assert np.array_equal(net(codes.frames(4)), codes.logits(codes.frames(4)))
+    assert [event for event in events if event.startswith("flush")] == ["flush idle", "flush running"]
     starts = [event.split()[1:] for event in events if event.startswith("start")]
     assert len(starts) == 2
     assert not set(starts[0]) & set(starts[1])
@@ -342,6 +343,23 @@ def test_a_hung_machine_is_stopped_before_its_memory_is_freed(codes: Opened) -> 
     assert np.array_equal(again(codes.frames(1)), codes.logits(codes.frames(1)))
 
 
+def test_images_that_run_while_the_bitstream_is_loaded_again_fail(
+    codes: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = codes.net(batch=1, timeout=30)
+    collect = net._collect
+
+    def reload(batch: Any) -> None:  # the next frame runs already
+        collect(batch)
+        net.recover()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(net, "_collect", reload)
+        with pytest.raises(AcceleratorError, match="loaded again while these images ran"):
+            net(codes.frames(2))
+    assert np.array_equal(net(codes.frames(2)), codes.logits(codes.frames(2)))
+
+
 def test_a_result_that_is_not_there_yet(codes: Opened) -> None:
     device = ReferenceDevice(codes.build, delay=0.4)
     net = codes.net(device=device, check=False)
@@ -438,6 +456,20 @@ def test_the_emitted_cpp_gives_the_same(tiny_build: Path, opened: Callable[[Path
     assert np.array_equal(net(case.frames(3)), case.logits(case.frames(3)))
     name = net.tensors[-2]
     assert np.array_equal(net.dump(name, case.frames(1))[0], case.tensors(case.frames(1)[0])[name])
+
+
+def test_what_is_left_open_is_closed_at_the_end(codes: Opened) -> None:
+    """The machine must not write into memory that the end of the process has freed."""
+    script = f"""
+from pathlib import Path
+from hwgen.runtime import Accelerator
+from hwgen.runtime_devices import ReferenceDevice
+device = ReferenceDevice(Path({str(codes.build)!r}))
+device.release = lambda block: print("freed", device._control.running)
+net = Accelerator({str(codes.folder)!r}, device=device)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.stdout.split() == ["freed", "False"] * 6, done.stderr
 
 
 def _hls(case: Opened) -> None:
