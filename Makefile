@@ -5,16 +5,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BOARD_VENV := .venv-board
+BOARD_STAMP := $(BOARD_VENV)/.installed
 EXAMPLE := examples/fashion
 DEMO := build/fashion
 CPP := $(wildcard templates/hls/include/*.hpp templates/hls/sim/*.h templates/hls/src/*.cpp)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all lint format golden bench clean
+.PHONY: help venv demo test test-all test-board lint format golden bench clean
 
 help:
 	@echo "make demo      build the Fashion-MNIST example for the ZCU102 and simulate it (about 5 minutes)"
 	@echo "make test      fast tests;  make test-all: also the slow ones"
+	@echo "make test-board  the runtime with the real pynq library, in an environment of its own"
 	@echo "make lint      ruff, mypy and clang-format"
 	@echo "make format    apply the formatters"
 	@echo "make golden    rewrite the reviewed files under tests/golden/"
@@ -47,6 +50,17 @@ test: $(STAMP)
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
+# pynq wants numpy < 2; constraints.txt, made for numpy 2, does not apply
+$(BOARD_STAMP): pyproject.toml
+	@rm -rf $(BOARD_VENV)
+	@$(PYTHON) -m venv $(BOARD_VENV) || $(PYTHON) -m virtualenv -q $(BOARD_VENV)
+	@echo "installing hwgen and pynq into $(BOARD_VENV)"
+	@$(BOARD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[board]' pytest
+	@touch $@
+
+test-board: $(BOARD_STAMP)
+	$(BOARD_VENV)/bin/python -m pytest tests/test_runtime.py tests/test_deploy.py
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -65,5 +79,5 @@ bench: $(STAMP)
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BOARD_VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

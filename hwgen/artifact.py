@@ -24,7 +24,10 @@ from hwgen.plan.program import Config, Program, program_from_bytes
 
 FORMAT = "hwgen build"
 FORMAT_VERSION = 2
-CONTENT = ("manifest.json", "report.json", "program.bin", "weights.bin", "model.onnx", "hls", "rtl", "sim", "sim-cache")
+CONTENT = (
+    *("manifest.json", "report.json", "program.bin", "weights.bin", "model.onnx"),
+    *("hls", "rtl", "sim", "sim-cache", "deploy"),
+)
 """What a build folder may hold; anything else in it is the user's and keeps hwgen from replacing the folder."""
 
 

@@ -337,6 +337,47 @@ def sim(
 
 @app.command()
 @guarded
+def run(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Build folder.", show_default=False)],
+    input: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT",
+            help="Image file, folder of images, or .npy: uint8 (N, H, W, C), int8 or float (N, C, H, W).",
+            show_default=False,
+        ),
+    ],
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="reference|csim|pynq",
+            help="pynq: this board. The others are simulated boards; the machine on them is the NumPy reference or the "
+            "emitted C++. They too need pynq.",
+        ),
+    ] = "reference",
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="Y.npy", help="Write the logits here, float32, batch first.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Frames of one start.")] = 16,
+    top: Annotated[int, typer.Option(min=1, metavar="K", help="Classes to list for each image.")] = 5,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Run images through the runtime, as on a board, and show the best classes.
+
+    Every device gives the same logits, bit for bit.
+    """
+    from hwgen import running
+    from hwgen.report import terminal
+
+    with showing_progress(not quiet) as progress:
+        report = running.run(directory, input, device, output=output, batch=batch, top=top, progress=progress)
+    emit(report, lambda: terminal.ran(report), as_json=as_json, quiet=quiet)
+
+
+@app.command()
+@guarded
 def count(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Build folder.", show_default=False)],
     verbose: Verbose = False,

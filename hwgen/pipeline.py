@@ -14,6 +14,7 @@ from typing import Any
 
 from hwgen import __version__, frontend, ir, passes, plan
 from hwgen.artifact import FORMAT, FORMAT_VERSION, check_target, plain, replacing, write_json
+from hwgen.backends import board as on_board
 from hwgen.backends import hls, rtl
 from hwgen.board import Board, load_board
 from hwgen.frontend.coverage import Coverage
@@ -91,11 +92,13 @@ def build(options: BuildOptions, progress: Progress = silent) -> dict[str, Any]:
         (folder / "program.bin").write_bytes(planned.program.to_bytes())
         (folder / "weights.bin").write_bytes(planned.program.weights)
         (folder / "model.onnx").write_bytes(self_contained(options.model))
-        write_json(folder / "manifest.json", _manifest(options, board, loaded.onnx, graph, planned))
+        manifest = _manifest(options, board, loaded.onnx, graph, planned)
+        write_json(folder / "manifest.json", manifest)
         write_json(folder / "report.json", report)
         hls.emit(planned.program, folder, part=board.part, clock_mhz=clock_mhz, name=project_name(options.model))
         rtl.emit(planned.program, folder)
         rtl.write_vectors(folder / "sim" / "vectors", graph, planned.program)
+        on_board.emit(planned.program, manifest, board, clock_mhz, folder)
     if options.synth:
         progress("synthesizing", 0, 0)
         report = _synthesize(target, report)

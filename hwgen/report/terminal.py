@@ -196,6 +196,15 @@ def counted(report: dict[str, Any], *, every_module: bool = False) -> Renderable
     )
 
 
+def ran(report: dict[str, Any]) -> RenderableType:
+    """The best classes of the first images, and how long all took."""
+    rows = [(entry["image"], *(f"{c['class']} {c['logit']:.3f}" for c in entry["classes"])) for entry in report["top"]]
+    columns = ("image", *(str(place + 1) for place in range(max((len(row) - 1 for row in rows), default=0))))
+    text = f"{report['frames']} images on device {report['device']} in {report['run_seconds']:.3f} s"
+    cycles = "" if report["cycles"] is None else f"; the last start took {report['cycles']:,} cycles"
+    return Group(table("Best classes", columns, rows), "", Text(text + cycles))
+
+
 def onnxruntime(report: dict[str, Any], *, every_op: bool) -> RenderableType:
     """Agreement with ONNX Runtime: per operator (all, or those that break the promise), then the whole network."""
     parts: list[RenderableType] = []

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``hwgen run``: images through the runtime, on a simulated device or on a board. docs/contracts.md has the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwgen.errors import UserError
+from hwgen.runtime import Accelerator, AcceleratorError, image_files
+
+DEVICES = ("reference", "csim", "pynq")
+"""``pynq`` is a board's own device; the others are simulated."""
+LISTED_IMAGES = 10
+"""Images whose best classes a report lists."""
+
+Progress = Callable[[str, int, int], None]
+
+
+def run(
+    directory: Path,
+    input: Path,
+    device: str = "reference",
+    *,
+    output: Path | None = None,
+    batch: int = 16,
+    top: int = 5,
+    progress: Progress = lambda what, done, total: None,
+) -> dict[str, Any]:
+    """Run an image file, a folder of images or a .npy file; returns the contract of ``hwgen run --json``.
+
+    ``directory`` is a build folder; for device pynq also a deploy folder. ``output`` receives the logits, float32, as a
+    .npy file. Raises UserError, also for whatever the runtime refuses.
+    """
+    if device not in DEVICES:
+        raise UserError(f"there is no device {device!r}. Use one of: {', '.join(DEVICES)}.")
+    if not input.exists():
+        raise UserError(f"{input} does not exist. Give an image file, a folder of images, or a .npy file.")
+    if output is not None and not output.resolve().parent.is_dir():
+        raise UserError(f"cannot write {output}: its folder does not exist. Create it or choose another path.")
+    try:
+        progress("opening the accelerator", 0, 0)
+        with _opened(directory, device, batch) as net:
+            images, names = _images(net, input)
+            progress(f"running {len(images)} images", 0, 0)
+            start = time.perf_counter()
+            logits = net(images)
+            seconds = time.perf_counter() - start
+            profile = net.profile() if len(images) else None
+            best = net.top(logits[:LISTED_IMAGES], top) if logits.ndim == 2 else []
+    except AcceleratorError as error:
+        raise UserError(str(error)) from error
+    if output is not None:
+        try:
+            with output.open("wb") as file:
+                np.save(file, logits)
+        except OSError as error:
+            raise UserError(f"cannot write {output}: {error.strerror or error}. Choose another path.") from error
+    return {
+        "device": device,
+        "frames": len(images),
+        "shape": list(logits.shape),
+        "run_seconds": round(seconds, 6),
+        "cycles": None if profile is None else profile.cycles,
+        "top": [
+            {"image": name, "classes": [{"class": label, "logit": value} for label, value in ranked]}
+            for name, ranked in zip(names, best, strict=False)
+        ],
+    }
+
+
+@contextmanager
+def _opened(directory: Path, device: str, batch: int) -> Iterator[Accelerator]:
+    if device == "pynq":
+        folder = directory / "deploy" if (directory / "deploy").is_dir() else directory
+        with Accelerator(folder, batch=batch) as net:
+            yield net
+        return
+    try:
+        from hwgen import runtime_devices
+    except ImportError as error:
+        raise UserError(
+            f"device {device} needs pynq ({error}), which wants numpy below 2. Install it into an environment of its "
+            "own: pip install 'hwgen[board]'."
+        ) from error
+    simulated = runtime_devices.DEVICES[device](directory)
+    # A simulated start takes as long as it takes; the machine cannot hang unless told to
+    with (
+        runtime_devices.deployed(directory, simulated.ip) as folder,
+        Accelerator(folder, device=simulated, batch=batch, timeout=24 * 3600, check=False) as net,
+    ):
+        yield net
+
+
+def _images(net: Accelerator, input: Path) -> tuple[Any, list[str]]:
+    """What to submit, and a name for each image."""
+    if input.suffix.lower() != ".npy":
+        files = image_files(input)
+        return net.load(files), [file.name for file in files]
+    try:
+        images = np.load(input, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"cannot read {input} as a NumPy array ({error}). Save one with numpy.save.") from error
+    if not isinstance(images, np.ndarray):
+        raise UserError(f"{input} holds several arrays. Save one with numpy.save.")
+    return images, [str(i) for i in range(len(images))] if images.ndim else []

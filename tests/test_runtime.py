@@ -1,0 +1,660 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The runtime with the real pynq, on simulated devices. Skipped where pynq is not installed (docs/runtime.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pynq", reason="pynq is not installed (pip install 'hwgen[board]', in an environment of its own)")
+
+import pynq
+
+from hwgen import numerics as nx
+from hwgen import pipeline, simulation
+from hwgen.artifact import read_build
+from hwgen.backends.board import render_hwh
+from hwgen.backends.hls.csim import ap_int_include, find_compiler
+from hwgen.backends.reference import direct
+from hwgen.board import load_board
+from hwgen.errors import UserError
+from hwgen.runtime import (
+    Accelerator,
+    AcceleratorError,
+    AcceleratorTimeout,
+    DeployError,
+    InputError,
+    MachineError,
+    MemoryExhausted,
+    OverlayError,
+    read_deploy,
+)
+from hwgen.runtime_devices import Control, CsimDevice, Outcome, ReferenceDevice, Registers, SimulatedBuffer, deployed
+
+ROOT = Path(__file__).resolve().parent.parent
+FASHION = ROOT / "examples" / "fashion"
+
+
+class Opened:
+    """A build on a simulated device, its expectations, and accelerators that are closed at the end."""
+
+    def __init__(self, build: Path, folder: Path) -> None:
+        self.build, self.folder = build, folder
+        self.device = ReferenceDevice(build)
+        _, self.graph = simulation._graphs(read_build(build))
+        self.stack = ExitStack()
+
+    def net(self, **options: Any) -> Accelerator:
+        options.setdefault("device", self.device)
+        return self.stack.enter_context(Accelerator(self.folder, **options))
+
+    def frames(self, count: int, seed: int = 0) -> np.ndarray[Any, Any]:
+        """What the accelerator takes: uint8 (N, H, W, C) or int8 (N, C, H, W)."""
+        rng, (c, h, w) = np.random.default_rng(seed), self.graph.input.image
+        if self.graph.input.table is not None:
+            return rng.integers(0, 256, (count, h, w, c), np.uint8)
+        return rng.integers(-128, 128, (count, c, h, w)).astype(np.int8)
+
+    def tensors(self, frame: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+        """Every tensor of one frame by the direct reference, which knows no Program."""
+        return direct.run(self.graph, frame.transpose(2, 0, 1) if frame.dtype == np.uint8 else frame)
+
+    def logits(self, frames: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        quant = self.graph.tensors[self.graph.output].quant
+        codes = [self.tensors(frame)[self.graph.output].reshape(-1) for frame in frames]
+        return nx.dequantize(np.stack(codes), quant.scale, quant.zero_point)
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[[Path], Opened]]:
+    with ExitStack() as stack:
+
+        def make(build: Path) -> Opened:
+            result = Opened(build, stack.enter_context(deployed(build)))
+            stack.enter_context(result.stack)
+            return result
+
+        yield make
+
+
+@pytest.fixture
+def codes(opened: Callable[[Path], Opened], tiny_build: Path) -> Opened:
+    return opened(tiny_build)
+
+
+@pytest.fixture
+def image(opened: Callable[[Path], Opened], tiny_image_build: Path) -> Opened:
+    return opened(tiny_image_build)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Results
+
+
+@pytest.mark.parametrize("count", [1, 4, 7, 11])
+def test_any_number_of_frames_is_exact(codes: Opened, image: Opened, count: int) -> None:
+    for case in (codes, image):
+        frames = case.frames(count)
+        logits = case.net(batch=4)(frames)
+        assert logits.dtype == np.float32
+        assert np.array_equal(logits, case.logits(frames))
+    assert codes.device.starts == 1 + -(-count // 4)  # the first one is the check of the bitstream
+
+
+def test_buffers_above_four_gigabytes(codes: Opened) -> None:
+    """The ZCU102 has memory from 0x8_0000_0000 on."""
+    net = codes.net(device=ReferenceDevice(codes.build, memory_base=0x8_0000_0000))
+    assert np.array_equal(net(codes.frames(2)), codes.logits(codes.frames(2)))
+    assert net.dump(net.tensors[0], codes.frames(1)).any()
+
+
+def test_no_frames(codes: Opened) -> None:
+    assert codes.net()(codes.frames(0)).shape == (0, 10)
+
+
+@pytest.mark.parametrize("kind", ["codes", "image"])
+def test_floats_are_what_hwgen_sim_takes(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> None:
+    case: Opened = request.getfixturevalue(kind)
+    floats = np.random.default_rng(3).normal(size=(3, *case.graph.input.image)).astype(np.float32)
+    np.save(tmp_path / "x.npy", floats)
+    simulation.simulate(case.build, "reference", input=tmp_path / "x.npy", output=tmp_path / "y.npy")
+    assert np.array_equal(case.net()(floats), np.load(tmp_path / "y.npy"))
+
+
+def test_fashion_example_is_exact(opened: Callable[[Path], Opened], tmp_path: Path) -> None:
+    """The README's lines with a trained network: logits, classes and accuracy."""
+    pipeline.build(
+        pipeline.BuildOptions(
+            FASHION / "fashion_vit.onnx", "zcu102", tmp_path / "fashion", mean=(0.2860,), std=(0.3530,)
+        )
+    )
+    case = opened(tmp_path / "fashion")
+    with np.load(FASHION / "images.npz") as data:
+        images, labels = data["images"][:20], data["labels"][:20]
+    net = case.net(batch=8)
+    logits = net(images)
+    assert np.array_equal(logits, case.logits(images))
+    best = [ranked[0][0] for ranked in net.top(logits, 1)]
+    assert np.array_equal(best, logits.argmax(1))
+    assert (np.array(best) == labels).mean() >= 0.8
+
+
+def test_a_missing_flush_would_be_seen(codes: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The simulated memory has a cache: without flush the machine sees old images, without invalidate the host does."""
+    frames = codes.frames(2)
+    net = codes.net()
+    expected = codes.logits(frames)
+    assert np.array_equal(net(frames), expected)
+    for method in ("flush", "invalidate"):
+        with monkeypatch.context() as patch:
+            patch.setattr(SimulatedBuffer, method, lambda self: None)
+            assert not np.array_equal(net(frames[::-1]), expected[::-1])
+        assert np.array_equal(net(frames), expected)
+
+
+def test_image_files_are_read_and_resized(image: Opened, tmp_path: Path) -> None:
+    pillow = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    frames = image.frames(2)
+    for index, frame in enumerate(frames):
+        pillow.fromarray(frame).save(tmp_path / f"{index}.png")
+    net = image.net()
+    assert np.array_equal(net.load(tmp_path), frames)
+    assert np.array_equal(net.load([tmp_path / "1.png", tmp_path / "0.png"]), frames[::-1])
+    pillow.fromarray(np.full((30, 50, 3), 7, np.uint8)).save(tmp_path / "2.png")
+    assert np.array_equal(net.load(tmp_path / "2.png"), np.full((1, 12, 12, 3), 7, np.uint8))
+    (tmp_path / "3.png").write_text("no image")
+    with pytest.raises(InputError, match=r"3.png is no image"):
+        net.load(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no images"):
+        net.load(tmp_path / "empty")
+
+
+def test_top_names_classes(codes: Opened) -> None:
+    path = codes.folder / "deploy.json"
+    description = json.loads(path.read_text())
+    path.write_text(json.dumps(description | {"classes": [f"class {i}" for i in range(10)]}))
+    net = codes.net()
+    ranked = net.top(np.array([[0, 3, 1, 2, 0, 0, 0, 0, 0, 9.0]]), 3)
+    assert ranked == [[("class 9", 9.0), ("class 1", 3.0), ("class 3", 2.0)]]
+    with pytest.raises(InputError, match=r"\(3,\)"):
+        net.top(np.zeros(3))
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Asynchronous use
+
+
+def test_submitted_images_come_back_in_order(codes: Opened) -> None:
+    net = codes.net(batch=2)
+    parts = [codes.frames(count, seed=count) for count in (3, 1, 5, 2)]
+    handles = [net.submit(part) for part in parts]
+    for handle, part in reversed(list(zip(handles, parts, strict=True))):
+        assert np.array_equal(handle.result(30), codes.logits(part))
+        assert handle.done()
+
+
+def test_the_next_images_are_packed_while_the_machine_runs(codes: Opened) -> None:
+    """The input of start k + 1 is flushed before start k is done, and its buffers are others."""
+    events: list[str] = []
+
+    class Watched(ReferenceDevice):
+        def execute(self, registers: Registers) -> Outcome:
+            events.append(f"start {registers.addresses['input']:x} {registers.addresses['output']:x}")
+            return super().execute(registers)
+
+        def flush(self, block: Any, *rest: Any) -> None:
+            control = self._control
+            runs = control is not None and control.running and time.monotonic() < control.ready_at
+            events.append(f"flush {'running' if runs else 'idle'}")
+            super().flush(block, *rest)
+
+    device = Watched(codes.build, delay=1.0)
+    net = codes.net(device=device, batch=2, check=False)
+    events.clear()
+    assert np.array_equal(net(codes.frames(4)), codes.logits(codes.frames(4)))
+    assert [event for event in events if event.startswith("flush")] == ["flush idle", "flush running"]
+    starts = [event.split()[1:] for event in events if event.startswith("start")]
+    assert len(starts) == 2
+    assert not set(starts[0]) & set(starts[1])
+
+
+def test_threads_share_an_accelerator(codes: Opened) -> None:
+    net = codes.net(batch=2)
+    parts = [codes.frames(3, seed=seed) for seed in range(6)]
+    found: dict[int, Any] = {}
+    threads = [threading.Thread(target=lambda i=i: found.update({i: net(parts[i])})) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert all(np.array_equal(found[i], codes.logits(parts[i])) for i in range(6))
+
+
+def test_a_handle_can_be_awaited(codes: Opened) -> None:
+    net = codes.net()
+    frames = codes.frames(2)
+
+    async def classify() -> Any:
+        return await asyncio.gather(net.submit(frames), net.submit(frames[:1]))
+
+    both, one = asyncio.run(classify())
+    assert np.array_equal(both, codes.logits(frames))
+    assert np.array_equal(one, both[:1])
+
+
+def test_closing_fails_what_is_queued(codes: Opened) -> None:
+    device = ReferenceDevice(codes.build, delay=0.2)
+    net = codes.net(device=device, batch=1, check=False)
+    handle = net.submit(codes.frames(50))
+    time.sleep(0.05)
+    net.close()
+    net.close()
+    with pytest.raises(AcceleratorError, match="closed"):
+        handle.result(30)
+    with pytest.raises(AcceleratorError, match="closed"):
+        net(codes.frames(1))
+    assert device.allocated_bytes == 0
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Memory
+
+
+def test_a_thousand_starts_leak_nothing(codes: Opened) -> None:
+    frames = codes.frames(8)
+    expected = codes.logits(frames)
+    net = codes.net(batch=1)
+    before = codes.device.allocations, codes.device.allocated_bytes
+    threads = threading.active_count()
+    for start in range(1000):
+        result = net(frames[start % 8 : start % 8 + 1])
+        assert start % 100 or np.array_equal(result, expected[start % 8 : start % 8 + 1])
+    assert codes.device.starts == 1001
+    assert (codes.device.allocations, codes.device.allocated_bytes) == before
+    assert threading.active_count() == threads
+    net.dump(net.tensors[0], frames[:1])
+    assert codes.device.allocated_bytes == before[1]
+    net.close()
+    assert codes.device.allocated_bytes == 0
+
+
+def test_exhausted_memory_is_one_message_and_leaves_nothing(codes: Opened) -> None:
+    needed = codes.net().batch and codes.device.allocated_bytes
+    for limit in (1000, needed - 1):
+        device = ReferenceDevice(codes.build, memory_bytes=limit)
+        with pytest.raises(MemoryExhausted, match=r"contiguous memory.*cma="):
+            Accelerator(codes.folder, device=device)
+        assert device.allocated_bytes == 0
+    device = ReferenceDevice(codes.build, memory_bytes=needed)
+    net = codes.net(device=device)
+    with pytest.raises(MemoryExhausted, match="trace"):
+        net.dump(net.tensors[0], codes.frames(1))
+    assert np.array_equal(net(codes.frames(1)), codes.logits(codes.frames(1)))
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# A machine that fails
+
+
+def test_a_hung_machine_times_out_and_the_process_goes_on(codes: Opened) -> None:
+    net = codes.net(timeout=0.2, batch=2)
+    frames = codes.frames(5)
+    codes.device.hang = True
+    with pytest.raises(AcceleratorTimeout) as caught:
+        net(frames)
+    message = str(caught.value)
+    assert "2 frames within 0.2 s" in message
+    assert "Control register 0x1 (start)" in message
+    assert "error register 0x0 (none)" in message
+    assert "recover()" in message
+    with pytest.raises(AcceleratorTimeout, match="still runs"):
+        net(frames)
+    net.recover()
+    assert codes.device.downloads == 2
+    assert np.array_equal(net(frames), codes.logits(frames))
+
+
+def test_a_hung_machine_is_stopped_before_its_memory_is_freed(codes: Opened) -> None:
+    net = codes.net(timeout=0.1)
+    codes.device.hang = True
+    with pytest.raises(AcceleratorTimeout):
+        net.dump(net.tensors[0], codes.frames(1))
+    assert codes.device.downloads == 2
+    codes.device.hang = True
+    with pytest.raises(AcceleratorTimeout):
+        net(codes.frames(1))
+    net.close()
+    assert codes.device.downloads == 3
+    assert codes.device.allocated_bytes == 0
+    codes.device.hang = False
+    again = codes.net()
+    assert np.array_equal(again(codes.frames(1)), codes.logits(codes.frames(1)))
+
+
+def test_images_that_run_while_the_bitstream_is_loaded_again_fail(
+    codes: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = codes.net(batch=1, timeout=30)
+    collect = net._collect
+
+    def reload(batch: Any) -> None:  # the next frame runs already
+        collect(batch)
+        net.recover()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(net, "_collect", reload)
+        with pytest.raises(AcceleratorError, match="loaded again while these images ran"):
+            net(codes.frames(2))
+    assert np.array_equal(net(codes.frames(2)), codes.logits(codes.frames(2)))
+
+
+def test_a_result_that_is_not_there_yet(codes: Opened) -> None:
+    device = ReferenceDevice(codes.build, delay=0.4)
+    net = codes.net(device=device, check=False)
+    handle = net.submit(codes.frames(1))
+    with pytest.raises(AcceleratorTimeout, match=r"within 0.1 s.*Control register"):
+        handle.result(0.1)
+    assert np.array_equal(handle.result(30), codes.logits(codes.frames(1)))
+
+
+def test_a_look_at_the_status_does_not_hide_the_end(codes: Opened) -> None:
+    """The machine clears done when the control register is read, whoever reads it."""
+    net = codes.net()
+    net.driver.start(1)
+    assert "(done, idle, ready)" in net.driver.status()
+    assert "(idle)" in net.driver.status()
+    assert net.driver.done()
+
+
+def test_error_bits_are_named_and_the_next_frame_is_right(codes: Opened) -> None:
+    class Failing(ReferenceDevice):
+        bits = 0
+
+        def execute(self, registers: Registers) -> Outcome:
+            bits, self.bits = self.bits, 0
+            return Outcome(bits) if bits else super().execute(registers)
+
+    device = Failing(codes.build)
+    net = codes.net(device=device)
+    device.bits = 1 << 4 | 1 << 6
+    with pytest.raises(
+        MachineError, match=r"read of the memory failed; nothing moved any more \(error register 0x50\)"
+    ):
+        net(codes.frames(1))
+    assert np.array_equal(net(codes.frames(1)), codes.logits(codes.frames(1)))
+
+
+def test_freed_memory_answers_with_an_error(codes: Opened) -> None:
+    net = codes.net()
+    codes.device.release(net._buffers.weights.bo)
+    with pytest.raises(MachineError, match="a read of the memory failed"):
+        net(codes.frames(1))
+    codes.device.blocks[net._buffers.weights.bo.base] = net._buffers.weights.bo
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Bring-up
+
+
+@pytest.mark.parametrize("kind", ["codes", "image"])
+def test_every_tensor_can_be_dumped(request: pytest.FixtureRequest, kind: str) -> None:
+    case: Opened = request.getfixturevalue(kind)
+    net = case.net()
+    frames = case.frames(2)
+    expected = [case.tensors(frame) for frame in frames]
+    assert net.tensors == [op.y for op in case.graph.ops]
+    for name in net.tensors:
+        found = net.dump(name, frames)
+        assert found.dtype == np.int8
+        assert np.array_equal(found, np.stack([tensors[name] for tensors in expected])), name
+    with pytest.raises(InputError, match="no tensor 'nothing'"):
+        net.dump("nothing", frames)
+
+
+def test_profile_reads_the_counters(codes: Opened) -> None:
+    net = codes.net()
+    with pytest.raises(AcceleratorError, match="nothing ran"):
+        net.profile()
+    net(codes.frames(3))
+    assert net.profile().frames == 3
+    assert net.profile().cycles is None
+    assert "not available" in str(net.profile())
+
+    class Counting(ReferenceDevice):
+        def execute(self, registers: Registers) -> Outcome:
+            return super().execute(registers)._replace(cycles=200_000, busy=(1, 2, 3, 150_000), waiting=(0, 0, 0, 7))
+
+    net = codes.net(device=Counting(codes.build))
+    net(codes.frames(4))
+    profile = net.profile()
+    assert (profile.frames, profile.cycles, profile.frames_per_second) == (4, 200_000, 4000.0)
+    assert profile.queues is not None
+    assert profile.queues["array"] == {"busy": 150_000, "waiting": 7}
+    assert "4000.0 frames/s at 200 MHz" in str(profile)
+
+
+def test_the_emitted_cpp_gives_the_same(tiny_build: Path, opened: Callable[[Path], Opened]) -> None:
+    case = opened(tiny_build)
+    try:
+        find_compiler(), ap_int_include()
+    except UserError as missing:
+        pytest.skip(str(missing))
+    _hls(case)
+    net = case.net(device=CsimDevice(tiny_build), batch=2, timeout=600)
+    assert np.array_equal(net(case.frames(3)), case.logits(case.frames(3)))
+    name = net.tensors[-2]
+    assert np.array_equal(net.dump(name, case.frames(1))[0], case.tensors(case.frames(1)[0])[name])
+
+
+def test_what_is_left_open_is_closed_at_the_end(codes: Opened) -> None:
+    """The machine must not write into memory that the end of the process has freed."""
+    script = f"""
+from pathlib import Path
+from hwgen.runtime import Accelerator
+from hwgen.runtime_devices import ReferenceDevice
+device = ReferenceDevice(Path({str(codes.build)!r}))
+device.release = lambda block: print("freed", device._control.running)
+net = Accelerator({str(codes.folder)!r}, device=device)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.stdout.split() == ["freed", "False"] * 6, done.stderr
+
+
+def _hls(case: Opened) -> None:
+    text = render_hwh(load_board("zcu102"), config_hash=0, ip="hls")
+    assert text is not None
+    (case.folder / "hwgen.hwh").write_text(text)
+
+
+def test_the_hls_machine_has_no_registers_above_its_own(codes: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading 0x100 there would read, and clear, the control register."""
+    _hls(codes)
+    offsets: set[int] = set()
+    original = Control.read
+    monkeypatch.setattr(Control, "read", lambda self, offset: offsets.add(offset) or original(self, offset))
+    net = codes.net(timeout=0.2)
+    assert np.array_equal(net(codes.frames(3)), codes.logits(codes.frames(3)))
+    assert "not available" in str(net.profile())
+    codes.device.hang = True
+    with pytest.raises(AcceleratorTimeout, match=r"counters are not available \(HLS machine\)"):
+        net(codes.frames(1))
+    assert max(offsets) < 0x80
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# What a user may do wrong
+
+
+def test_stale_files_are_refused(codes: Opened) -> None:
+    for name in ("weights.bin", "program.bin"):
+        path = codes.folder / name
+        data = path.read_bytes()
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        with pytest.raises(DeployError, match=f"{name} is stale"):
+            codes.net()
+        path.unlink()
+        with pytest.raises(DeployError, match=f"cannot read .*{name}"):
+            codes.net()
+        path.write_bytes(data)
+    assert codes.device.downloads == 0
+    assert np.array_equal(codes.net()(codes.frames(1)), codes.logits(codes.frames(1)))
+
+
+def test_versions_are_checked(codes: Opened) -> None:
+    path = codes.folder / "deploy.json"
+    description = json.loads(path.read_text())
+    for change, message in (
+        ({"format_version": 99}, "format version 99"),
+        ({"format": "something"}, "not written by hwgen"),
+        ({"machine": {"config_hash": 1, "slots": 1}}, "not of one build"),
+        ({"frame": {}}, "damaged"),
+    ):
+        path.write_text(json.dumps(description | change))
+        with pytest.raises(DeployError, match=message):
+            read_deploy(codes.folder)
+    path.write_text("{")
+    with pytest.raises(DeployError, match="damaged"):
+        read_deploy(codes.folder)
+    with pytest.raises(DeployError, match="no deploy folder"):
+        read_deploy(codes.folder / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["hwgen.bit", "hwgen.hwh"])
+def test_missing_overlay_files_are_named(codes: Opened, name: str) -> None:
+    (codes.folder / name).unlink()
+    with pytest.raises(OverlayError, match=f"{name} is missing"):
+        codes.net()
+
+
+def test_an_overlay_without_the_accelerator(codes: Opened) -> None:
+    path = codes.folder / "hwgen.hwh"
+    path.write_text(path.read_text().replace("hwgen:rtl:hwgen_top:1.0", "xilinx.com:ip:axi_dma:7.1"))
+    with pytest.raises(OverlayError, match=r"holds 0 accelerators.*hwgen_top_0 \(xilinx.com:ip:axi_dma:7.1\)"):
+        codes.net()
+
+
+def test_an_unreadable_hwh(codes: Opened) -> None:
+    (codes.folder / "hwgen.hwh").write_text("<EDKSYSTEM>")
+    with pytest.raises(OverlayError, match="PYNQ cannot load"):
+        codes.net()
+
+
+@pytest.mark.parametrize("kind", ["stated", "rtl", "hls"])
+def test_the_bitstream_of_another_build(codes: Opened, kind: str) -> None:
+    """Told by the .hwh, by the RTL's error register, or by the HLS machine's silence."""
+    device: Any = codes.device
+    if kind == "stated":
+        text = render_hwh(load_board("zcu102"), config_hash=12345)
+        assert text is not None
+        (codes.folder / "hwgen.hwh").write_text(text)
+    else:
+
+        class Other(ReferenceDevice):
+            def execute(self, registers: Registers) -> Outcome:
+                return Outcome(1)
+
+        device = Other(codes.build)
+        if kind == "hls":
+            _hls(codes)
+    with pytest.raises(OverlayError, match="bitstream of this build"):
+        codes.net(device=device)
+    assert device.allocated_bytes == 0
+
+
+def test_wrong_images_get_one_message(codes: Opened, image: Opened) -> None:
+    net, pixels = codes.net(), image.net()
+    for target, wrong, message in (
+        (net, np.zeros((2, 12, 12, 3), np.uint8), r"without normalization.*--mean"),
+        (net, np.zeros((2, 3, 12, 11), np.int8), r"shape \(2, 3, 12, 11\).*\(N, 3, 12, 12\)"),
+        (net, np.zeros((3, 12, 12), np.int8), r"images\[None\]"),
+        (net, np.zeros((2, 3, 12, 12), np.int32), "type int32"),
+        (net, np.full((1, 3, 12, 12), np.nan, np.float32), "NaN"),
+        (net, ["a", "b"], "type <U1"),
+        (pixels, np.zeros((2, 3, 12, 12), np.uint8), r"shape \(2, 3, 12, 12\).*uint8 images of shape \(N, 12, 12, 3\)"),
+        (pixels, np.zeros((2, 12, 12, 3), np.int8), "type int8"),
+        (pixels, np.zeros((2, 12, 12, 3), np.float32), r"shape \(2, 12, 12, 3\)"),
+    ):
+        with pytest.raises(InputError, match=message):
+            target(wrong)
+    assert np.array_equal(net(codes.frames(1)), codes.logits(codes.frames(1)))
+    with pytest.raises(ValueError, match="batch 0"):
+        codes.net(batch=0)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# hwgen run
+
+
+def test_hwgen_run(image: Opened, hwgen: Any, tmp_path: Path) -> None:
+    frames = image.frames(12)
+    np.save(tmp_path / "x.npy", frames)
+    done = hwgen("run", image.build, tmp_path / "x.npy", "--output", tmp_path / "y.npy", "--top", 2, "--json")
+    assert done.code == 0, done.err
+    expected = image.logits(frames)
+    assert np.array_equal(np.load(tmp_path / "y.npy"), expected)
+    report = done.json
+    assert (report["device"], report["frames"], report["shape"]) == ("reference", 12, [12, 10])
+    assert len(report["top"]) == 10
+    assert report["top"][3]["image"] == "3"
+    assert [c["class"] for c in report["top"][3]["classes"]] == np.argsort(-expected[3], kind="stable")[:2].tolist()
+    assert "Best classes" in hwgen("run", image.build, tmp_path / "x.npy").out
+
+
+def test_hwgen_run_says_what_is_wrong(image: Opened, hwgen: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((1, 5, 5, 3), np.uint8))
+    (tmp_path / "y.npy").write_text("nothing")
+    for arguments, message in (
+        ((image.build, tmp_path / "x.npy"), "images of shape (1, 5, 5, 3)"),
+        ((image.build, tmp_path / "y.npy"), "cannot read"),
+        ((image.build, tmp_path / "z.npy"), "does not exist"),
+        ((image.build, tmp_path), "holds no images"),
+        ((image.build, tmp_path / "x.npy", "--device", "gpu"), "there is no device 'gpu'"),
+        ((image.build, tmp_path / "x.npy", "--device", "pynq"), "hwgen.bit is missing"),
+        ((tmp_path, tmp_path / "x.npy"), "not a build folder"),
+        ((image.build, tmp_path / "x.npy", "--output", tmp_path / "no" / "y.npy"), "its folder does not exist"),
+    ):
+        done = hwgen("run", *arguments)
+        assert done.code == 2, done.err
+        assert message in done.err
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The overlay
+
+
+def test_pynq_reads_the_handoff_file(codes: Opened) -> None:
+    """The real Overlay: address, registers, driver, interrupt and clocks."""
+    overlay = pynq.Overlay(str(codes.folder / "hwgen.bit"), device=codes.device)
+    top = overlay.ip_dict["hwgen_top_0"]
+    assert (top["phys_addr"], top["addr_range"]) == (0xA000_0000, 0x1_0000)
+    assert type(overlay.hwgen_top_0).__name__ == "HwgenDriver"
+    offsets = {name: register["address_offset"] for name, register in top["registers"].items()}
+    assert offsets["CTRL"] == 0x00
+    assert [offsets[f"{name}_1"] for name in ("program", "weights0", "weights3", "input", "output", "trace")] == [
+        0x10,
+        0x1C,
+        0x40,
+        0x4C,
+        0x58,
+        0x64,
+    ]
+    assert (offsets["frames"], offsets["trace_enable"], offsets["error"]) == (0x70, 0x78, 0x100)
+    assert offsets["store_waiting"] == 0x110 + 8 * 8 + 4
+    assert not overlay.interrupt_pins  # PYNQ knows those behind an axi_intc only
+    assert overlay.clock_dict[0]["enable"] == 1
+    assert pynq.Clocks.fclk0_mhz == pytest.approx(100, rel=1e-3)
+    blocks = overlay.parser.md.blocks
+    assert set(blocks) == {"hwgen_top_0", "zynq_ultra_ps_e_0", "clk_wiz_0"}
+    assert "pl_ps_irq0" in blocks["zynq_ultra_ps_e_0"].ports
