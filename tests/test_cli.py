@@ -101,8 +101,9 @@ def test_fault_value_is_optional() -> None:
 def test_interrupt_leaves_nothing(tiny_model: Path, tmp_path: Path, number: signal.Signals) -> None:
     script = tmp_path / "slow.py"
     script.write_text(
-        "import sys, time\n"
+        "import signal, sys, time\n"
         "from hwgen import cli, pipeline\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it\n"
         "def emit(program, directory, **options):\n"
         "    print('emitting', flush=True)\n"
         "    time.sleep(600)\n"
