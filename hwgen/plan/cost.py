@@ -403,6 +403,9 @@ RTL_LUT = {
     "ATTENTION": 28_800,
     "MLP": 5_300,
 }
+"""LUTs of the parts of the SystemVerilog: those of B1's machine, and what one more block, word, slot or output adds.
+"requantize word" is a quarter of the step from 4 to 8 words, pads included; "array" makes the sum that of the count.
+More than 3 pads, larger heads and wide tables cost more than this says."""
 
 
 def rtl_bram36(config: Config) -> int:
