@@ -98,7 +98,7 @@ def build(options: BuildOptions, progress: Progress = silent) -> dict[str, Any]:
         hls.emit(planned.program, folder, part=board.part, clock_mhz=clock_mhz, name=project_name(options.model))
         rtl.emit(planned.program, folder)
         rtl.write_vectors(folder / "sim" / "vectors", graph, planned.program)
-        on_board.emit(planned.program, manifest, board, clock_mhz, folder)
+        on_board.emit(planned.program, manifest, board, folder)
     if options.synth:
         progress("synthesizing", 0, 0)
         report = _synthesize(target, report)

@@ -96,25 +96,28 @@ def plan(
     InternalError when the finished Program breaks an invariant (the proof runs on every build).
     """
     clock = float(board.clock_mhz if clock_mhz is None else clock_mhz)
-    if clock <= 0 or batch < 1 or (target_fps is not None and target_fps <= 0):
-        what = (
-            f"clock {clock} MHz" if clock <= 0 else f"batch {batch}" if batch < 1 else f"target {target_fps} frames/s"
-        )
-        raise FitError(f"{what} is not positive. Give a positive number")
+    for value, what in (
+        (clock, f"clock {clock} MHz"),
+        (batch, f"batch {batch}"),
+        (target_fps, f"target {target_fps} frames/s"),
+    ):
+        if value is not None and value <= 0:
+            raise FitError(f"{what} is not positive. Give a positive number")
     kernels = describe(graph)
     refuse(kernels)
     limits = {name: int(board.limits[name]) for name in ("dsp", "bram36", "lut", "ff")}
     rate = board.ddr_bytes_per_second / (clock * 1e6)
-    made: dict[Config, Program] = {}
+    made: dict[Config, tuple[Program, float]] = {}
 
     def interval(design: Design) -> float:
         program = assemble(graph, kernels, design.lowered, design.places, design.config)
-        made[design.config] = program
-        return timing.simulate(program, MODELLED_FRAMES).interval()
+        cycles = timing.simulate(program, MODELLED_FRAMES).interval()
+        made[design.config] = program, cycles
+        return cycles
 
     target = clock * 1e6 / target_fps if target_fps else None
     design = search(kernels, graph.output, limits, rate, options or Options(), interval, target, progress)
-    program = made[design.config]
+    program, cycles = made[design.config]
     _check_program(program)
     prove(program, graph)
     return Plan(
@@ -137,15 +140,14 @@ def plan(
             "clock_mhz": clock,
             "batch": batch,
             "source": "estimated",
-            "rtl": _modelled(program, clock),
+            "rtl": _modelled(program, cycles, clock),
         },
         _tiles(kernels, design),
     )
 
 
-def _modelled(program: Program, clock_mhz: float) -> dict[str, Any]:
+def _modelled(program: Program, interval: float, clock_mhz: float) -> dict[str, Any]:
     """What the cycle model says about the machine in SystemVerilog, behind the memory that `hwgen sim` assumes."""
-    interval = timing.simulate(program, MODELLED_FRAMES).interval()
     return {
         "latency_cycles": timing.simulate(program, 1).done[0],
         "interval_cycles": round(interval),

@@ -373,20 +373,22 @@ def resources(config: Config) -> dict[str, int]:
     }
 
 
+def _has(config: Config, queue: Queue) -> bool:
+    """Whether the machine in SystemVerilog has the engine of a queue."""
+    return bool(config.engines >> queue & 1)
+
+
 def rtl_resources(config: Config) -> dict[str, int]:
     """Estimated DSP, BRAM36 and LUT of the machine in SystemVerilog: what templates/rtl has, in LUTs that ``hwgen
     count`` gave for each part of a machine of 16 blocks, 2 slots and 3 pads."""
-
-    def engine(queue: Queue) -> int:
-        return config.engines >> queue & 1
-
     dsp = 128 * config.blocks + LANES * config.requantize_words + 3
-    dsp += (LANES * DW_PIXELS + 1) * engine(Queue.DEPTHWISE) + 4 * engine(Queue.ATTENTION)
-    dsp += (2 + 8 * config.mlp_outputs) * engine(Queue.MLP)
+    dsp += (LANES * DW_PIXELS + 1) * _has(config, Queue.DEPTHWISE) + 4 * _has(config, Queue.ATTENTION)
+    dsp += (2 + 8 * config.mlp_outputs) * _has(config, Queue.MLP)
     lut = RTL_LUT["rest"] + RTL_LUT["array"] + config.blocks * RTL_LUT["block"]
     lut += config.requantize_words * RTL_LUT["requantize word"] + config.residual_words * RTL_LUT["residual word"]
-    lut += config.slots * RTL_LUT["slot"] + config.mlp_outputs * RTL_LUT["MLP output"] * engine(Queue.MLP)
-    lut += sum(RTL_LUT[q.name] for q in (Queue.DEPTHWISE, Queue.ELTWISE, Queue.ATTENTION, Queue.MLP) if engine(q))
+    lut += config.slots * RTL_LUT["slot"] + config.mlp_outputs * RTL_LUT["MLP output"] * _has(config, Queue.MLP)
+    optional = Queue.DEPTHWISE, Queue.ELTWISE, Queue.ATTENTION, Queue.MLP
+    lut += sum(RTL_LUT[queue.name] for queue in optional if _has(config, queue))
     return {"dsp": dsp, "bram36": rtl_bram36(config), "lut": lut}
 
 
@@ -415,7 +417,7 @@ def rtl_bram36(config: Config) -> int:
     rings = 4 * (bram36(256, config.ring_rows) + bram36(256, config.head_rows))
     vectors = 2 * bram36(128, config.slots * config.vector_words)  # a copy for each of two readers
     words = {Queue.ARRAY: config.requantize_words, Queue.DEPTHWISE: DW_PIXELS, Queue.ELTWISE: config.residual_words}
-    lanes = sum(LANES * n for queue, n in words.items() if config.engines >> queue & 1)
-    tables = lanes // 2 + (config.engines >> Queue.MLP & 1)  # two lanes share a table
+    lanes = sum(LANES * n for queue, n in words.items() if _has(config, queue))
+    tables = lanes // 2 + _has(config, Queue.MLP)  # two lanes share a table
     image = 2 * bram36(128, 512)
     return round(pads + rings + vectors + tables + image)

@@ -152,9 +152,7 @@ def run_cycles(kernel: Kernel, config: Config, mode: int, groups: int, rows: int
 def choose_weights(
     kernel: Kernel, runs: Sequence[tuple[int, int, bool]], config: Config, ddr_rate: float
 ) -> Weights | None:
-    """The mode with the fewest cycles for these rectangles (the smaller TP where equal) at the SystemVerilog's width of
-    the epilogue, and its chunks."""
-    config = replace(config, epilogue_words=config.requantize_words)
+    """The mode with the fewest cycles for these rectangles (the smaller TP where equal), and its chunks."""
     if kernel.kind != "conv":
         return cut(kernel, 1, 0, config.head_rows if kernel.head else config.ring_rows)
     best: tuple[int, Weights] | None = None
@@ -183,8 +181,9 @@ def lower(
         runs[step.kernel] += rectangles
         cut_steps.append((step.kernel, rectangles))
     weights: dict[int, Weights] = {}
+    wide = replace(config, epilogue_words=config.requantize_words)  # modes for the epilogue of the SystemVerilog
     for index, rectangles in runs.items():
-        chosen = choose_weights(kernels[index], rectangles, config, ddr_rate)
+        chosen = choose_weights(kernels[index], rectangles, wide, ddr_rate)
         if chosen is None:
             return None
         weights[index] = chosen

@@ -267,11 +267,9 @@ def tile_heights(height: int) -> list[int]:
     return sorted((s for s in sizes if s < height or height == 1), reverse=True)
 
 
-def machines(
-    base: Config, options: Options, limits: dict[str, int], blocks: int, slots: int
-) -> list[tuple[int, Config]]:
-    """``(BRAM36, machine)`` of every machine with this array and these frames in flight that the limits allow, smallest
-    first; each with the widest MLP engine and the widest epilogue of the C++ that fit."""
+def machines(base: Config, options: Options, limits: dict[str, int], blocks: int, slots: int) -> list[Config]:
+    """Every machine with this array and these frames in flight that the limits allow, the fewest BRAM36 first; each
+    with the widest MLP engine and the widest epilogue of the C++ that fit."""
     result = []
     for words, ring, pads, depth in product(
         [options.requantize_words] if options.requantize_words else EPILOGUES,
@@ -285,16 +283,20 @@ def machines(
         ):
             config = replace(base, blocks=blocks, slots=slots, mlp_outputs=outputs, epilogue_words=epilogue, **sizes)
             used = needed(config)
-            if all(used[name] <= limits[name] for name in used):
-                result.append((used["bram36"], config))
+            if _inside(used, limits):
+                result.append((used["bram36"], *_size(config), config))
                 break
-    return sorted(result, key=lambda pair: (pair[0], *_size(pair[1])))
+    return [config for *_, config in sorted(result, key=lambda entry: entry[:-1])]
 
 
 def needed(config: Config) -> dict[str, int]:
     """What the larger of both machines takes of the board, estimated."""
     used, rtl = cost.resources(config), cost.rtl_resources(config)
     return used | {name: max(used[name], count) for name, count in rtl.items()}
+
+
+def _inside(used: dict[str, int], limits: dict[str, int]) -> bool:
+    return all(count <= limits[name] for name, count in used.items())
 
 
 def _size(config: Config) -> tuple[int, int, int, int]:
@@ -328,8 +330,8 @@ def search(
     looked = 0
     for shape in shapes if target is None else reversed(shapes):
         candidates = machines(base, options, limits, *shape)
-        for words in sorted({config.requantize_words for _, config in candidates}):
-            mine = [c for c in candidates if c[1].requantize_words == words]
+        for words in sorted({config.requantize_words for config in candidates}):
+            mine = [config for config in candidates if config.requantize_words == words]
             designs, tried = _memories(planner, mine, options, progress)
             looked += tried
             small = target is not None
@@ -344,7 +346,7 @@ def search(
         if best is not None and target is None:
             return replace(best[1], machines=looked)
         if candidates and not problems and shape[1] == flights[-1]:
-            problems = _why_not(planner, [c for _, c in candidates], limits, options)
+            problems = _why_not(planner, candidates, limits, options)
     if target is not None and best is not None:
         reason = (
             f"the fastest machine needs {round(best[0]):,} cycles a frame (modelled), {best[0] / target:.1f} times the "
@@ -356,14 +358,14 @@ def search(
 
 
 def _memories(
-    planner: _Planner, candidates: Sequence[tuple[int, Config]], options: Options, progress: Progress | None
+    planner: _Planner, candidates: Sequence[Config], options: Options, progress: Progress | None
 ) -> tuple[list[Design], int]:
     """Of machines that differ in their memories, smallest first, those with nearly the fewest cycles of the C++: for
     each number and depth of pads the one with the fewest BRAM. Also how many were looked at."""
     found: list[Design] = []
     dead: list[Config] = []  # machines without a design, or slow: smaller ones are no better
     fewest = looked = 0
-    for _, config in reversed(candidates):
+    for config in reversed(candidates):
         if any(_within(config, d) for d in dead):
             continue
         looked += 1
@@ -406,7 +408,7 @@ def _load_ahead(planner: _Planner, best: Design, limits: dict[str, int], options
     rows = sum(a.rows for s in best.lowered for a in (s.weights[a.kernel].chunks[a.chunk] for a in s.actions if a.load))
     for ring in () if options.ring_rows else range(RING_AHEAD, best.config.ring_rows, -RING_STEP):
         config = replace(best.config, ring_rows=ring)
-        if ring < 2 * rows and all(used <= limits[name] for name, used in needed(config).items()):
+        if ring < 2 * rows and _inside(needed(config), limits):
             design, _ = planner.design(config, options.segments)
             if design is not None and design.cycles <= best.cycles:
                 return design

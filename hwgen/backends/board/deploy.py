@@ -20,7 +20,7 @@ from hwgen.plan.program import Program
 RUNTIME = "hwgen_runtime.py"
 
 
-def emit(program: Program, manifest: dict[str, Any], board: Board, clock_mhz: float, directory: Path) -> None:
+def emit(program: Program, manifest: dict[str, Any], board: Board, directory: Path) -> None:
     """Write ``directory/deploy``; ``manifest`` is what manifest.json holds. Deterministic.
 
     Raises FileExistsError if the folder exists.
@@ -31,13 +31,14 @@ def emit(program: Program, manifest: dict[str, Any], board: Board, clock_mhz: fl
     for name, data in files.items():
         (target / name).write_bytes(data)
     shutil.copyfile(str(runtime.__file__), target / RUNTIME)
-    write_json(target / "deploy.json", describe(program, manifest, files, clock_mhz))
+    write_json(target / "deploy.json", describe(program, manifest, files))
+    clock_mhz = manifest["options"]["clock_mhz"]
     handoff = render_hwh(board, config_hash=int(program.header["config_hash"]), clock_mhz=clock_mhz)
     if handoff is not None:
         (target / "hwgen.hwh").write_text(handoff, encoding="utf-8", newline="\n")
 
 
-def describe(program: Program, manifest: dict[str, Any], files: dict[str, bytes], clock_mhz: float) -> dict[str, Any]:
+def describe(program: Program, manifest: dict[str, Any], files: dict[str, bytes]) -> dict[str, Any]:
     """deploy.json: what of the manifest a board needs, and the hashes of the files beside it."""
     options, output = manifest["options"], manifest["output"]
     return {
@@ -46,7 +47,7 @@ def describe(program: Program, manifest: dict[str, Any], files: dict[str, bytes]
         "hwgen": __version__,
         "model": manifest["model"],
         "board": manifest["board"]["name"],
-        "clock_mhz": clock_mhz,
+        "clock_mhz": options["clock_mhz"],
         "machine": {"config_hash": int(program.header["config_hash"]), "slots": program.config.slots},
         "files": {
             name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()

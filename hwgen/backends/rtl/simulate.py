@@ -19,6 +19,7 @@ from hwgen.backends.hls.csim import _running, find_compiler
 from hwgen.backends.rtl import verilator
 from hwgen.backends.rtl.emit import DUTS, TOP, VITIS_VERILOG, rtl_hash, sources
 from hwgen.errors import InternalError, UserError
+from hwgen.runtime import ERRORS
 
 Progress = Callable[[str, int, int], None]
 
@@ -44,16 +45,6 @@ VERILATE = (
     "--output-split",
     "8000",
 )
-ERRORS = {
-    0: "the header of the Program is not for this machine",
-    1: "an opcode is unknown to its queue",
-    2: "an address lies outside a pad, the vector memory or a ring",
-    3: "an address lies outside the weights, a frame or the Program",
-    4: "a read of the memory failed",
-    5: "a write to the memory failed",
-    6: "nothing moved any more",
-}
-"""Meaning of the bits of the error register (docs/machine.md)."""
 
 
 @dataclass(frozen=True)
