@@ -45,8 +45,9 @@ def test_contract(hwgen: Hwgen, tiny_model: Path, tmp_path: Path) -> None:
     report = ran.json
     assert report == json.loads((target / "report.json").read_text())
     assert {"dsp", "bram36", "lut", "ff"} <= set(report["resources"])
-    for use in report["resources"].values():
-        assert 0 < use["used"] <= use["limit"] <= use["available"] and use["source"] == "estimated"
+    for name, use in report["resources"].items():
+        assert 0 < use["used"] <= use["available"] and use["limit"] <= use["available"] and use["source"] == "estimated"
+        assert (use["rtl"] is None) == (name == "ff") and (use["rtl"] or 0) <= use["limit"]
     assert [n for n, use in report["resources"].items() if use["at_least"]] == ["lut", "ff"]
     performance = report["performance"]
     assert performance["clock_mhz"] == 150 and performance["batch"] == 2 and performance["source"] == "estimated"
