@@ -160,20 +160,22 @@ def test_handoff_wires_every_port() -> None:
     assert {(r.get("MASTERBUSINTERFACE"), r.get("SLAVEBUSINTERFACE")) for r in ranges} == {
         (f"m_axi_{port.name}", port.slave) for port in board.ports
     }
+    highest = max(int(r.get("HIGHVALUE") or "0", 16) for r in ranges)
+    assert highest == 0x8_7FFF_FFFF  # 4 GiB: half of them from 0x8_0000_0000 on
     buses = {b.get("NAME"): b for b in ps.iter("BUSINTERFACE")}
     for port in board.ports:
         mine = next(b for b in top.iter("BUSINTERFACE") if b.get("NAME") == f"m_axi_{port.name}")
         theirs = buses[port.slave]
         assert mine.get("BUSNAME") == theirs.get("BUSNAME")
         assert mine.get("DATAWIDTH") == theirs.get("DATAWIDTH") == "128"
-    control = next(r for r in ps.iter("MEMRANGE"))
-    assert (control.get("BASEVALUE"), control.get("HIGHVALUE")) == ("0xA0000000", "0xA000FFFF")
+    control = {r.get("INSTANCE"): (r.get("BASEVALUE"), r.get("HIGHVALUE")) for r in ps.iter("MEMRANGE")}
+    assert control == {"hwgen_top_0": ("0xA0000000", "0xA000FFFF"), "axi_intc_0": ("0xA0010000", "0xA001FFFF")}
     assert 'NAME="CONFIG_HASH" VALUE="0x00c0ffee"' in text
     ports = {(m, p.get("NAME")): p for m, module in modules.items() for p in module.iter("PORT")}
     for (module, name), port in ports.items():  # each wire is known at both ends, driven at one
         for end in port.iter("CONNECTION"):
             other = ports[end.get("INSTANCE"), end.get("PORT")]
-            assert [(c.get("INSTANCE"), c.get("PORT")) for c in other.iter("CONNECTION")] == [(module, name)]
+            assert (module, name) in [(c.get("INSTANCE"), c.get("PORT")) for c in other.iter("CONNECTION")]
             assert {port.get("DIR"), other.get("DIR")} == {"I", "O"}
 
 
@@ -186,5 +188,5 @@ def test_registers_do_not_overlap(ip: str) -> None:
 
 
 def test_boards_of_other_families_get_no_handoff() -> None:
-    board = replace(load_board("zcu102"), part="xc7z020clg400-1")
+    board = replace(load_board("zcu102"), part="xcvc1902-vsva2197-2MP-e-S")
     assert render_hwh(board, config_hash=1) is None

@@ -2,6 +2,7 @@
 """What a board needs to run a build: the folder ``deploy/``."""
 
 from hwgen.backends.board.deploy import emit
-from hwgen.backends.board.hwh import IPS, render_hwh
+from hwgen.backends.board.design import IPS
+from hwgen.backends.board.hwh import render_hwh
 
 __all__ = ["IPS", "emit", "render_hwh"]
