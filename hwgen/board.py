@@ -63,7 +63,7 @@ class Board:
     board_part: str = ""
     """Name of Vivado's board files, without version; empty: none, the processing system is left at its defaults."""
     board_connections: str = ""
-    """Pairs of a connector and what is plugged into it, without version."""
+    """Pairs of a connector and what is plugged into it."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for manifest.json and ``--json``; :func:`board_from_dict` reads it back."""
@@ -139,7 +139,7 @@ class _Control(_Strict):
 
 class _Vivado(_Strict):
     board_part: Annotated[str, Field(pattern=r"^[\w.-]+:[\w.-]+:[\w.-]+$")]
-    board_connections: Annotated[str, Field(pattern=r"^([\w.-]+ [\w.-]+:[\w.-]+:[\w.-]+( |$))*$")] = ""
+    board_connections: Annotated[str, Field(pattern=r"^([\w.-]+ [\w.-]+(:[\w.-]+){3}( |$))*$")] = ""
     source: _Text
 
 

@@ -96,7 +96,7 @@ def block_design(board: Board, *, config_hash: int, ip: str = "rtl", clock_mhz: 
             },
         ),
         Cell(RESET, "xilinx.com:ip:proc_sys_reset:5.0", {}),
-        Cell(TOP, IPS[ip], {"CONFIG_HASH": f"0x{config_hash:08x}"} if ip == "rtl" else {}),
+        Cell(TOP, IPS[ip], _rtl_config(config_hash, family) if ip == "rtl" else {}),
         Cell(INTERRUPTS, "xilinx.com:ip:axi_intc:4.1", {"C_IRQ_CONNECTION": "1"}),
         _smartconnect(CONTROL, masters=1, slaves=2),
     ]
@@ -142,6 +142,11 @@ def interrupt_base(board: Board) -> int:
     """Address of the interrupt controller: behind the accelerator's registers, aligned to its own size."""
     end = board.control_base + board.control_bytes
     return -(-end // INTERRUPT_BYTES) * INTERRUPT_BYTES
+
+
+def _rtl_config(config_hash: int, family: Family) -> dict[str, str]:
+    """CONFIG_HASH is for the runtime; AXI3 has bursts of at most 16 beats."""
+    return {"CONFIG_HASH": f"0x{config_hash:08x}", "MAX_BURST": "16" if family.protocol == "AXI3" else "64"}
 
 
 def _smartconnect(name: str, *, masters: int, slaves: int) -> Cell:

@@ -20,7 +20,7 @@ PAGE = 4096
 def check(design: Design, board: Board) -> list[str]:
     """Everything that is wrong with a block design, one sentence each; empty where nothing is.
 
-    Each input that must be driven has one driver of its kind, each AXI bus one partner of its width, protocol and clock,
+    Each input that must be driven has one driver of its kind, each bus one partner of its width, protocol and clock,
     each slave an address range, ranges do not overlap and lie in their port's window, and every memory port shows the
     whole DDR.
     """
