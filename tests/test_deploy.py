@@ -23,7 +23,7 @@ from hwgen.artifact import read_build
 from hwgen.backends.board import IPS, render_hwh
 from hwgen.backends.board.hwh import registers
 from hwgen.backends.rtl import simulate as rtl
-from hwgen.board import load_board
+from hwgen.board import board_names, load_board
 from hwgen.numerics import ALL_CODES, dequantize
 from hwgen.plan.program import LANES, MAGIC, VERSION, WORD_BYTES, Queue
 
@@ -185,6 +185,28 @@ def test_registers_do_not_overlap(ip: str) -> None:
     assert sorted(set(offsets)) == offsets
     assert all(offset % 4 == 0 for offset in offsets)
     assert (max(offsets) < 0x80) == (ip == "hls")
+
+
+@pytest.mark.parametrize("ip", sorted(IPS))
+@pytest.mark.parametrize("name", board_names())
+def test_pynq_reads_the_handoff_of_each_board(name: str, ip: str, tmp_path: Path) -> None:
+    pytest.importorskip("pynqmetadata", reason="pynq is not installed (make test-board)")
+    from pynqmetadata.frontends import Metadata
+    from pynqmetadata.views.runtime.runtime_metadata_parser import RuntimeMetadataParser
+
+    board = load_board(name)
+    text = render_hwh(board, config_hash=1, ip=ip)
+    assert text is not None
+    (tmp_path / "hwgen.hwh").write_text(text)
+    parser = RuntimeMetadataParser(Metadata(input=tmp_path / "hwgen.hwh"))
+    top = parser.ip_dict["hwgen_top_0"]
+    assert (top["type"], top["phys_addr"], top["addr_range"]) == (IPS[ip], board.control_base, board.control_bytes)
+    assert top["interrupts"]["interrupt"]["controller"] == "axi_intc_0"
+    assert parser.ip_dict["axi_intc_0"]["phys_addr"] == board.control_base + board.control_bytes
+    irq = 61 if name == "pynq-z2" else 121  # IRQ_F2P[0], pl_ps_irq0[0]
+    assert parser.interrupt_controllers["axi_intc_0"]["raw_irq"] == irq
+    clock = parser.clock_dict[0]
+    assert (clock["enable"], clock["divisor0"] * clock["divisor1"]) == (1, 10 if name == "pynq-z2" else 15)
 
 
 def test_boards_of_other_families_get_no_handoff() -> None:

@@ -23,7 +23,7 @@ if {$board_part ne ""} {
 if {$ip eq "rtl"} {
   source $here/package_ip.tcl
 } else {
-  set archives [concat [glob -nocomplain $here/../hls/ip.zip] [glob -nocomplain $here/../hls/project/ip.zip]]
+  set archives [glob -nocomplain $here/../hls/{,project/,project/*/impl/}ip.zip]
   if {$archives eq ""} {
     error "there is no IP of the HLS form: run Vitis HLS in ../hls first (run_hls.tcl or hls_config.cfg)"
   }
