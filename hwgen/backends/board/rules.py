@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Design rules of a block design, and the comparison of two of them. Needs no Tcl: every build is checked.
 
-Vivado's own validation comes hours before or after these; what it would say of a connection that is missing, these
-functions say at once.
+Vivado validates a block design, too, but not where there is none, and it does not know what the runtime expects.
 """
 
 from __future__ import annotations
@@ -88,24 +87,24 @@ class _Checker:
 
     def _pin(self, path: str) -> Pin | None:
         cell, _, name = path.partition("/")
-        pin = self.cells[cell].pins.get(name) if cell in self.cells else None
-        if pin is None:
-            self.found.append(f"{path}: there is no such pin")
-        return pin
+        return self.cells[cell].pins.get(name) if cell in self.cells else None
 
     def _bus(self, path: str) -> Bus | None:
         cell, _, name = path.partition("/")
-        bus = self.cells[cell].buses.get(name) if cell in self.cells else None
-        if bus is None:
-            self.found.append(f"{path}: there is no such bus")
-        return bus
+        return self.cells[cell].buses.get(name) if cell in self.cells else None
+
+    def _exists(self, path: str, kind: str) -> None:
+        if (self._pin if kind == "pin" else self._bus)(path) is None:
+            self.found.append(f"{path}: there is no such {kind}")
 
     def _wires(self) -> None:
         for source, loads in self.design.wires:
+            self._exists(source, "pin")
             pin = self._pin(source)
             if pin is not None and not pin.output:
                 self.found.append(f"{source}: an input drives a wire")
             for load in loads:
+                self._exists(load, "pin")
                 other = self._pin(load)
                 if load in self.driver:
                     self.found.append(f"{load}: driven by {self.driver[load]} and by {source}")
@@ -126,6 +125,7 @@ class _Checker:
         for master, slave in self.design.links:
             ends = self._bus(master), self._bus(slave)
             for path, bus, role in zip((master, slave), ends, (True, False), strict=True):
+                self._exists(path, "bus")
                 if bus is not None and bus.master != role:
                     self.found.append(
                         f"{path}: a {'master' if bus.master else 'slave'} at the wrong end of a connection"
@@ -153,9 +153,8 @@ class _Checker:
         for master, slave in self.design.links:
             clocks = []
             for path in (master, slave):
-                cell, _, name = path.partition("/")
-                bus = self.cells[cell].buses.get(name) if cell in self.cells else None
-                clocks.append(None if bus is None else self._clock_of(cell, bus.clock))
+                bus = self._bus(path)
+                clocks.append(None if bus is None else self._clock_of(path.partition("/")[0], bus.clock))
             if None not in clocks and clocks[0] != clocks[1]:
                 self.found.append(f"{master} runs with {clocks[0]}, {slave} with {clocks[1]}")
 
@@ -166,11 +165,11 @@ class _Checker:
                 source = self.driver.get(f"{cell}/{pin.name}")
                 if pin.output or not pin.clock or source is None:
                     continue
-                owner, _, name = source.partition("/")
-                driving = self.cells[owner].pins.get(name) if owner in self.cells else None
+                driving = self._pin(source)
                 if driving is None:
                     continue
-                mine, theirs = self._clock_of(cell, pin.clock), self._clock_of(owner, driving.clock)
+                mine = self._clock_of(cell, pin.clock)
+                theirs = self._clock_of(source.partition("/")[0], driving.clock)
                 if not driving.clock or mine != theirs:
                     self.found.append(f"{cell}/{pin.name}: the reset {source} is not synchronous to {mine}")
 
@@ -184,18 +183,19 @@ class _Checker:
             if path in seen or slave is None:
                 continue
             seen.add(path)
-            cell, _, name = slave.partition("/")
-            bus = self.cells[cell].buses.get(name) if cell in self.cells else None
+            bus = self._bus(slave)
             if bus is None:
                 continue
             if bus.blocks:
                 reached.add(slave)
             else:
+                cell = slave.partition("/")[0]
                 waiting += [f"{cell}/{other.name}" for other in self.cells[cell].buses.values() if other.master]
         return reached
 
     def _ranges(self) -> None:
         for r in self.design.ranges:
+            self._exists(r.master, "bus")
             master = self._bus(r.master)
             if master is not None and not master.space:
                 self.found.append(f"{r.master}: has no address space")
