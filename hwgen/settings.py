@@ -31,6 +31,7 @@ class Settings(BaseModel):
     mean: tuple[_Finite, ...] | None = None
     std: tuple[_Positive, ...] | None = None
     synth: bool = False
+    bitstream: bool = False
     target_fps: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
@@ -76,6 +77,7 @@ def resolve(given: dict[str, Any], folder: Path) -> BuildOptions:
         mean=settings.mean,
         std=settings.std,
         synth=settings.synth,
+        bitstream=settings.bitstream,
         target_fps=settings.target_fps,
     )
 

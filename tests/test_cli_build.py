@@ -19,6 +19,7 @@ from onnx import numpy_helper
 from conftest import ROOT, Ran
 from hwgen import artifact, pipeline
 from hwgen.errors import UserError
+from hwgen.resources import folder
 from qdq_models import Model, save, small_vit
 
 Hwgen = Callable[..., Ran]
@@ -222,10 +223,27 @@ def test_wrong_hwgen_toml(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("board", ["kv260", "pynq-z2"])
+def test_boards_that_are_too_small_say_so(board: str, hwgen: Hwgen, tiny_model: Path, tmp_path: Path) -> None:
+    """As boards/<name>/README.md reports it."""
+    ran = hwgen("build", tiny_model, "--board", board, "-o", tmp_path / "b")
+    refused(ran, "does not fit the board", "the smallest machine needs", "LUT", "BRAM36")
+    assert ("DSP48E1" in ran.err) == (board == "pynq-z2")
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_part_without_dsp48e2_is_refused(hwgen: Hwgen, tiny_model: Path, tmp_path: Path) -> None:
+    text = (folder("boards") / "zcu102" / "board.toml").read_text(encoding="utf-8")
+    (tmp_path / "board.toml").write_text(text.replace('dsp = "DSP48E2"', 'dsp = "DSP48E1"'), encoding="utf-8")
+    ran = hwgen("build", tiny_model, "--board", tmp_path, "-o", tmp_path / "b")
+    refused(ran, "No machine can be built for this board", "DSP48E1 multipliers", "Use a board with")
+    assert not (tmp_path / "b").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--board", "zcu201"], ["zcu201", "Use one of: zcu102"]),
+        (["--board", "zcu201"], ["zcu201", "Use one of: kv260, pynq-z2, zcu102"]),
         ([], ["board is not given", "hwgen boards"]),
         (["--board", "zcu102", "--mean", "a,b"], ["--mean", "0.485,0.456,0.406"]),
         (["--board", "zcu102", "--mean", "0.5"], ["belong together"]),

@@ -113,6 +113,8 @@ def build(directory: str, report: dict[str, Any]) -> RenderableType:
         )
     if "synthesis" in report:
         parts.append(Text(f"synthesis: {report['synthesis'].get('message', 'see report.json')}"))
+    if "bitstream" in report:
+        parts.append(Text(f"bitstream: {report['bitstream'].get('message', 'in deploy/; figures in report.json')}"))
     parts.append(Text(f"written to {directory}", style="green"))
     return Group(*parts)
 
