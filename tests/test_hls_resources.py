@@ -99,7 +99,7 @@ def test_no_product_without_a_name() -> None:
 
 
 def index_products(codes: dict[str, str]) -> dict[str, int]:
-    """Multipliers of ``index_product`` in each header: calls, and those of inlined helpers each time they are called."""
+    """Multipliers of ``index_product`` in each header: calls, and those of inlined helpers at each of their calls."""
     bodies = {
         match[1]: match[2]
         for code in codes.values()

@@ -143,8 +143,8 @@ def load_cycles(rows: int, ddr_bytes_per_cycle: float) -> int:
 def attention_cycles(heads: int, dims: int, pixels: int, quantized: bool) -> int:
     """``attention_compute``, ``dims`` = head_dim / 16. Each head: ``dims^2`` times the first words of K and V and 4
     cycles a pixel (``kv_pixels``), ``16 dims * (4 dims + 1)`` to split KV in digits (``prepare_parts``), ``dims`` times
-    the first words of Q and ``4 dims`` cycles a pixel and for the last quotients (``q_digits``). 256 for the tables of the
-    quantized mode."""
+    the first words of Q and ``4 dims`` cycles a pixel and for the last quotients (``q_digits``). 256 for the tables of
+    the quantized mode."""
     kv = dims * dims * (2 + KV_PARTS * pixels + DRAIN)
     split = LANES * dims * (LANES * dims // PREPARED + 1) + DRAIN
     quotient = dims * (dims + (pixels + 1) * PLANES * dims + DRAIN)

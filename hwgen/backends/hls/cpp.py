@@ -214,6 +214,22 @@ class Design:
     def is_stream(self, variable: Variable) -> bool:
         return re.search(r"\bstream(_of_blocks)?\s*<", self.resolve(variable)[0]) is not None
 
+    def called(self, call: Node, owner: str = "") -> list[Function]:
+        """The functions that a call may mean, by name and number of arguments; ``owner``: the caller's struct."""
+        callee = call.child_by_field_name("function")
+        member = callee.type == "field_expression"
+        name = unqualified(callee.child_by_field_name("field") if member else callee)
+        count = len(arguments_of(call))
+        found = []
+        for function in self.functions.get(name, []):
+            needed = [p for p in function.parameters if p.value is None]
+            if not len(needed) <= count <= len(function.parameters):
+                continue
+            if function.owner != owner if not member and function.owner else member and not function.owner:
+                continue  # obj.f() calls a member, f() a free function or a member of the same struct
+            found.append(function)
+        return found
+
     def evaluate(self, node: Node | None, env: Mapping[str, int] | None = None, depth: int = 0) -> int | None:
         """Value of an integer constant expression, None where it is not known (template parameters, calls)."""
         if node is None or depth > 64:
@@ -299,7 +315,7 @@ def parse(files: Sequence[Path]) -> tuple[Design, list[Finding]]:
     """Parses the files; a place that tree-sitter cannot read is a finding, for nothing behind it would be checked."""
     sources, findings = [], []
     for path in files:
-        data = synthesis_view(path.read_text(encoding="utf-8")).encode()
+        data = _unambiguous(synthesis_view(path.read_text(encoding="utf-8"))).encode()
         root = _parser().parse(data).root_node
         sources.append(Source(path, root))
         if root.has_error:
@@ -309,6 +325,27 @@ def parse(files: Sequence[Path]) -> tuple[Design, list[Finding]]:
                     findings.append(Finding(path, line_of(node), f"cannot be parsed: {what}"))
                     break
     return Design(tuple(sources)), findings
+
+
+_DECLARED = re.compile(r"\bhls::(?:task|(?:read|write)_lock\s*<[^;(){}]*>)\s+\w+\s*(\()")
+
+
+def _unambiguous(code: str) -> str:
+    """Writes what the parser would misread in another way, with every place kept.
+
+    ``hls_thread_local`` is a macro of Vitis for a storage class. ``hls::task t(f, s)`` reads like the declaration of a
+    function; ``hls::task t{f, s}`` does not.
+    """
+    code = re.sub(r"\bhls_thread_local\b", "thread_local    ", code)
+    letters = list(code)
+    for match in _DECLARED.finditer(code):
+        depth = 0
+        for index in range(match.start(1), len(letters)):
+            depth += (letters[index] == "(") - (letters[index] == ")")
+            if depth == 0:
+                letters[match.start(1)], letters[index] = "{", "}"
+                break
+    return "".join(letters)
 
 
 def expression(code: str) -> Node | None:
@@ -380,6 +417,15 @@ def walk(node: Node) -> Iterator[Node]:
         current = stack.pop()
         yield current
         stack.extend(reversed(current.children))
+
+
+def unqualified(name: Node) -> str:
+    """``f`` of ``f``, ``a::f``, ``a::f<b::N>``."""
+    return text(name).split("<")[0].split("::")[-1].strip()
+
+
+def arguments_of(call: Node) -> list[Node]:
+    return [c for c in call.child_by_field_name("arguments").named_children if c.type != "comment"]
 
 
 def ancestors(node: Node) -> Iterator[Node]:

@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks that every DATAFLOW region is canonical (UG1399, "Canonical Forms").
+"""Proves the structure of the task network: one producer and one consumer of every stream, and no other shared state.
 
-Vitis accepts less than it simulates: sequential C++ gives right results for a region with feedback or two producers,
-and the hardware hangs or is serialised. Which way data goes is read off the callee: what it does with the parameter.
+Vitis accepts less than it simulates, and a network with two readers of a stream or with a task that waits where it must
+not hangs in hardware (UG1399, "Tasks and Dataflow"). Which way data goes is read off the functions: what each does
+with its parameter, through all functions that it calls.
+
+A process whose function is pipelined as a whole serves several others, so it must never wait for one of them. It may
+read only directly under a test ``if (... && !s.empty())``, one entry a test. It may write only under ``!s.full()``, or
+to a stream whose ``size()`` it asks for, or where a comment that begins with ``Room:`` says why there is room.
 """
 
 from __future__ import annotations
@@ -18,104 +23,441 @@ from hwgen.backends.hls.cpp import (
     Function,
     Node,
     Variable,
+    ancestors,
+    arguments_of,
     line_of,
     parse,
-    root_identifier,
     text,
+    unqualified,
     walk,
 )
+from hwgen.backends.hls.pragmas import place, pragma_of
 
-READ, WRITE, UNKNOWN = "read", "write", "unknown"
+READ, WRITE, EMPTY, FULL, SIZE, UNKNOWN = "read", "write", "empty", "full", "size", "unknown"
+_METHODS = {
+    "read": READ,
+    "read_nb": READ,
+    "write": WRITE,
+    "write_nb": WRITE,
+    "empty": EMPTY,
+    "full": FULL,
+    "size": SIZE,
+}
+_NEVER_WAIT = ("read_nb", "write_nb", "empty", "full", "size")
+_LOOPS = ("for_statement", "while_statement", "do_statement", "for_range_loop")
 _IGNORED = ("comment", "preproc_call", "static_assert_declaration", "alias_declaration", "type_definition", *"{};")
-_READ_METHODS = ("read", "read_nb")
-_WRITE_METHODS = ("write", "write_nb")
-_STATUS_METHODS = ("empty", "full", "size", "capacity")
-_COPIES = ("memcpy", "memmove", "memset")
-_COMPUTATIONS = (
-    "binary_expression",
-    "unary_expression",
-    "conditional_expression",
-    "assignment_expression",
-    "update_expression",
-)
+_SCALARS = ("number_literal", "true", "false", "char_literal")
 
-Key = tuple[str, int, str]
-"""Identity of a channel: file, offset of the declaration, and the element or member, such as ``[1]``."""
+Key = tuple[str, int]
+"""Identity of a variable or a function: file and offset."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """A place where a function reaches a stream or a memory through one of its parameters."""
+
+    kind: str
+    file: Path
+    line: int
+    waits: bool = False
+    """It can block: nothing there shows that the stream has an entry, or room."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """One DATAFLOW region, so that a test can tell 'no findings' from 'nothing found'."""
+
+    file: Path
+    line: int
+    function: str
+    processes: tuple[str, ...]
+    """Control-driven processes, in the order of the text."""
+    tasks: tuple[str, ...]
+    never_wait: tuple[str, ...]
+    """Those tasks that are checked to never block."""
+    streams: tuple[str, ...]
 
 
 def check_dataflow(files: Sequence[Path]) -> list[Finding]:
-    """All findings in the DATAFLOW regions of the files, which are taken as one design; sorted, empty if all is well.
+    """All findings in the task networks of the files, which are taken as one design; sorted, empty if all is well.
 
     Raises UserError if the C++ parser is not installed.
     """
     design, findings = parse(files)
-    for source in design.sources:
-        for node in walk(source.root):
-            if node.type == "preproc_call" and _is_dataflow(node):
-                body = node.parent
-                if body.type == "compound_statement":  # check_pragmas reports another place
-                    findings += [Finding(source.path, n, m) for n, m in _region(design, body)]
+    networks = list(_networks(design))
+    for network in networks:
+        findings += network.check()
+    findings += _outside(design, [network.body for network in networks])
     return sorted(set(findings))
 
 
-def _is_dataflow(node: Node) -> bool:
-    words = text(node.child_by_field_name("argument")).split("//")[0].split()
-    return [w.lower() for w in words[:2]] == ["hls", "dataflow"]
+def regions(files: Sequence[Path]) -> list[Region]:
+    """The DATAFLOW regions of the files and what was found in each."""
+    design, _ = parse(files)
+    found = []
+    for network in _networks(design):
+        network.check()
+        found.append(
+            Region(
+                network.path,
+                network.line,
+                network.function.name if network.function is not None else "",
+                tuple(p.name for p in network.processes if not p.task),
+                tuple(p.name for p in network.processes if p.task),
+                tuple(p.name for p in network.processes if p.never_waits),
+                tuple(c.variable.name for c in network.channels.values()),
+            )
+        )
+    return found
 
 
-@dataclass
-class _Channel:
-    """What the processes of a region do with one variable; processes are numbered in the order of the text."""
+def _networks(design: Design) -> Iterator[_Network]:
+    for source in design.sources:
+        for node in walk(source.root):
+            pragma = pragma_of(node)
+            if pragma is not None and pragma.kind == "dataflow" and place(node) != "file":
+                yield _Network(design, source.path, node)
 
-    name: str
-    variable: Variable
-    line: int
-    scalar: bool
-    readers: list[int] = field(default_factory=list)
-    writers: list[int] = field(default_factory=list)
+
+def _outside(design: Design, bodies: list[Node]) -> Iterator[Finding]:
+    """Streams and tasks that are not declared in a DATAFLOW region, and structs with state of their own."""
+    inside = {body.id for body in bodies}
+    for source in design.sources:
+        for node in walk(source.root):
+            if node.type not in ("declaration", "field_declaration") or node.parent.id in inside:
+                continue
+            shape = _declared_kind(design, node)
+            reference = any(n.type == "reference_declarator" for n in walk(node))
+            prototype = any(n.type == "function_declarator" for n in walk(node))
+            if reference or prototype:
+                continue
+            words = {text(c) for c in node.children}
+            if shape:
+                yield Finding(source.path, line_of(node), f"a {shape} must be declared in a DATAFLOW region")
+            elif node.type == "field_declaration" and "static" in words and not words & {"const", "constexpr"}:
+                yield Finding(source.path, line_of(node), "a static of a struct is shared: make it one of a function")
+
+
+def _declared_kind(design: Design, declaration: Node) -> str:
+    """``stream``, ``task`` or empty."""
+    written = text(declaration.child_by_field_name("type"))
+    resolved, _ = design.resolve(Variable("", "local", Path(), 0, 0, written))
+    if re.fullmatch(r"(const\s+)?(hls\s*::\s*)?task", resolved):
+        return "task"
+    return "stream" if re.match(r"(const\s+)?(hls\s*::\s*)?stream(_of_blocks)?\s*<", resolved) else ""
+
+
+# --- the network ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Process:
     name: str
     line: int
+    task: bool
     function: Function | None
-    call: Node
+    instance: str
+    """The function as written, with its template arguments: another instance has other statics."""
+    position: int
+    never_waits: bool
 
 
-def _region(design: Design, body: Node) -> Iterator[tuple[int, str]]:
-    outer = body.parent
-    if outer.type in ("for_statement", "while_statement", "do_statement", "for_range_loop"):
-        yield from _loop_form(design, outer)
-    calls: list[Node] = []
-    whole = True  # every statement was understood; else what is never read or written is not known
-    for child in body.children:
-        if child.type in _IGNORED:
-            continue
-        if child.type == "declaration":
-            problems = list(_declaration(design, child))
-            whole = whole and not problems
-            yield from problems
-        elif child.type == "expression_statement" and _is_call(child):
-            calls.append(child.named_children[0])
-        elif child.type == "expression_statement":
-            whole = False
-            yield line_of(child), "only declarations and calls may stand in a DATAFLOW region; this is a computation"
-        else:
-            whole = False
-            what = child.type.replace("_statement", "").replace("_", " ")
-            yield line_of(child), f"only declarations and calls may stand in a DATAFLOW region, no '{what}'"
-    processes: list[_Process] = []
-    channels: dict[Key, _Channel] = {}
-    for call in calls:
-        process, messages = _process(design, call, len(processes), channels, body)
-        yield from messages
-        whole = whole and process.function is not None and not any("is not known" in m for _, m in messages)
-        processes.append(process)
-    for line, message in _channel_rules(design, body, processes, channels):
-        if whole or not re.search(" never |by no process", message):
-            yield line, message
-    yield from _shared_state(design, processes)
+@dataclass
+class _Channel:
+    """A stream, and the accesses of each process."""
+
+    variable: Variable
+    uses: list[tuple[_Process, frozenset[Access]]] = field(default_factory=list)
+
+    def by(self, *kinds: str) -> list[_Process]:
+        return [p for p, accesses in self.uses if any(a.kind in kinds for a in accesses)]
+
+
+@dataclass
+class _Network:
+    design: Design
+    path: Path
+    pragma: Node
+    processes: list[_Process] = field(default_factory=list)
+    channels: dict[Key, _Channel] = field(default_factory=dict)
+    bundles: dict[str, str] = field(default_factory=dict)
+    """Of each m_axi port."""
+    stable: set[str] = field(default_factory=set)
+    memory_uses: list[tuple[_Process, str, frozenset[Access]]] = field(default_factory=list)
+    """Process, bundle, and what it does there."""
+    findings: list[Finding] = field(default_factory=list)
+    whole: bool = True
+    """Every process was understood; else it is not known what is never read or written."""
+
+    @property
+    def body(self) -> Node:
+        return self.pragma.parent
+
+    @property
+    def line(self) -> int:
+        return line_of(self.pragma)
+
+    @property
+    def function(self) -> Function | None:
+        return self.design.function_at(self.pragma)
+
+    def check(self) -> list[Finding]:
+        if place(self.pragma) != "function":
+            self._report(self.line, "a network of tasks must be a whole function, not a loop or a block")
+        self._ports()
+        for child in self.body.children:
+            if child.type == "declaration":
+                self._declaration(child)
+            elif child.type == "expression_statement" and _is_call(child):
+                call = next(c for c in child.named_children if c.type == "call_expression")
+                self._process("", call.child_by_field_name("function"), arguments_of(call), call)
+            elif child.type not in _IGNORED:
+                self.whole = False
+                what = child.type.replace("_statement", "").replace("_", " ")
+                what = "computation" if what == "expression" else f"'{what}'"
+                message = f"only declarations of streams and tasks and calls may stand in a DATAFLOW region, no {what}"
+                self._report(line_of(child), message)
+        ordered = True
+        for channel in self.channels.values():
+            self._ends(channel)
+            self._status(channel)
+            ordered = self._order(channel) and ordered
+            self._waiting(channel)
+            self._depth(channel.variable)
+        if ordered:
+            self._cycles()
+        self._bundles()
+        self._state()
+        return self.findings
+
+    def _report(self, line: int, message: str, path: Path | None = None) -> None:
+        self.findings.append(Finding(path or self.path, line, message))
+
+    def _ports(self) -> None:
+        """Bundles of the m_axi ports, and what is stable."""
+        for node in self.body.children:
+            pragma = pragma_of(node)
+            if pragma is None:
+                continue
+            if pragma.kind == "stable":
+                self.stable.add(pragma.get("variable") or "")
+            elif pragma.kind == "stream":
+                self._report(line_of(node), "the depth of a stream stands in its type, not in a pragma")
+            elif pragma.kind == "interface":
+                words = {name.lower() for name, value in pragma.options if value is None}
+                if pragma.get("mode") == "m_axi" or "m_axi" in words:
+                    self.bundles[pragma.get("port") or ""] = pragma.get("bundle") or "gmem"
+
+    # --- what stands in the region ---
+
+    def _declaration(self, node: Node) -> None:
+        kind = _declared_kind(self.design, node)
+        if not kind:
+            self.whole = False
+            self._report(line_of(node), "only streams and tasks may be declared in a DATAFLOW region")
+            return
+        if not any(text(c) == "thread_local" for c in node.children if c.type == "storage_class_specifier"):
+            self._report(line_of(node), f"a {kind} must be hls_thread_local: it lives from one start to the next")
+        if kind == "stream":
+            for variable in self.design.declared_in(self.body, node.end_byte):
+                if variable.offset >= node.start_byte:
+                    self.channels[variable.key] = _Channel(variable)
+                    if variable.dimensions:
+                        self.whole = False
+                        self._report(variable.line, f"'{variable.name}' is an array: declare each stream by itself")
+            return
+        for declarator in node.children_by_field_name("declarator"):
+            value = declarator.child_by_field_name("value") if declarator.type == "init_declarator" else None
+            given = [c for c in value.named_children if c.type != "comment"] if value is not None else []
+            if not given:
+                self.whole = False
+                self._report(line_of(node), f"task '{text(declarator)}' has no function in its declaration")
+                continue
+            self._process(text(declarator.child_by_field_name("declarator")), given[0], given[1:], node)
+
+    def _process(self, task: str, callee: Node, arguments: list[Node], node: Node) -> None:
+        name, line = task or unqualified(callee), line_of(node)
+        called = [f for f in self.design.functions.get(unqualified(callee), []) if not f.owner]
+        found = [f for f in called if len(f.parameters) == len(arguments)]
+        function = found[0] if len(found) == 1 else None
+        never_waits = bool(task) and function is not None and _is_pipelined(function)
+        instance = re.sub(r"\s", "", text(callee))
+        process = _Process(name, line, bool(task), function, instance, len(self.processes), never_waits)
+        self.processes.append(process)
+        if function is None:
+            self.whole = False
+            count = f"{len(found)} definitions" if found else "no definition"
+            message = f"'{text(callee)}' has {count} with {len(arguments)} parameters, so its dataflow is not known"
+            self._report(line, message)
+            return
+        if function.returns != "void":
+            self._report(line, f"process '{name}' must return void")
+        for parameter, argument in zip(function.parameters, arguments, strict=True):
+            self._argument(process, function, parameter, argument)
+
+    def _argument(self, process: _Process, function: Function, parameter: Variable, argument: Node) -> None:
+        variable = self.design.lookup(argument, text(argument)) if argument.type == "identifier" else None
+        line = line_of(argument)
+        if variable is not None and variable.key in self.channels:
+            accesses = _accesses(self.design, function, parameter, frozenset())
+            self.channels[variable.key].uses.append((process, accesses))
+            self._known(process, variable, accesses)
+        elif variable is not None and variable.name in self.bundles and variable.kind == "parameter":
+            if process.task and variable.name not in self.stable:
+                self._report(line, f"port '{variable.name}' of a task needs #pragma HLS STABLE")
+            accesses = _accesses(self.design, function, parameter, frozenset())
+            self.memory_uses.append((process, self.bundles[variable.name], accesses))
+            self._known(process, variable, accesses)
+        elif process.task:
+            what = "streams of this region and m_axi ports only"
+            self._report(line, f"argument '{text(argument)}' of task '{process.name}': {what}")
+        elif not self._is_scalar(variable, argument):
+            what = "streams of this region, ports and values only"
+            self._report(line, f"argument '{text(argument)}' of process '{process.name}': {what}")
+        elif parameter.reference and not parameter.constant:
+            self._report(line, f"process '{process.name}' takes '{text(argument)}' by reference: pass a value")
+
+    def _is_scalar(self, variable: Variable | None, argument: Node) -> bool:
+        if variable is None:
+            return argument.type in _SCALARS or self.design.evaluate(argument) is not None
+        constant = variable.constexpr or self.design.known(variable)
+        own = variable.kind == "parameter" and not variable.reference
+        return (constant or own) and self.design.resolve(variable)[1] == 0
+
+    def _known(self, process: _Process, variable: Variable, accesses: frozenset[Access]) -> None:
+        for access in sorted((a for a in accesses if a.kind == UNKNOWN), key=lambda a: (str(a.file), a.line)):
+            self.whole = False
+            message = f"what '{process.name}' does with '{variable.name}' here is not known"
+            self._report(access.line, message, access.file)
+
+    # --- rules of a stream ---
+
+    def _ends(self, channel: _Channel) -> None:
+        readers, writers, name = channel.by(READ), channel.by(WRITE), channel.variable.name
+        line = channel.variable.line
+        for ends, verb, role in ((writers, "written", "producer"), (readers, "read", "consumer")):
+            if len(ends) > 1:
+                message = f"stream '{name}' is {verb} by {_names(ends)}: one {role} only"
+                self._report(ends[1].line, message)
+        if len(readers) == 1 and readers == writers:
+            self._report(readers[0].line, f"stream '{name}' is read and written by {_names(readers)}")
+        if not self.whole:
+            return
+        if not channel.uses:
+            self._report(line, f"stream '{name}' is used by no process")
+        elif not writers:
+            self._report(line, f"stream '{name}' is never written")
+        elif not readers:
+            self._report(line, f"stream '{name}' is never read")
+
+    def _status(self, channel: _Channel) -> None:
+        readers, writers = channel.by(READ), channel.by(WRITE)
+        for kind, owners, role in (
+            (EMPTY, readers, "reads"),
+            (FULL, writers, "writes"),
+            (SIZE, readers + writers, "uses"),
+        ):
+            for process in channel.by(kind):
+                if process not in owners and (owners or self.whole):
+                    message = (
+                        f"'{process.name}' asks for {kind}() of '{channel.variable.name}', which another one {role}"
+                    )
+                    self._report(process.line, message)
+
+    def _order(self, channel: _Channel) -> bool:
+        """A control-driven process stands before the readers of what it writes, behind the writers of what it reads."""
+        ordered = True
+        for writer in channel.by(WRITE):
+            for reader in channel.by(READ):
+                if reader.position < writer.position and not (reader.task and writer.task):
+                    name = channel.variable.name
+                    message = f"'{reader.name}' reads '{name}' and stands before '{writer.name}', which writes it"
+                    self._report(writer.line, message)
+                    ordered = False
+        return ordered
+
+    def _waiting(self, channel: _Channel) -> None:
+        for process, accesses in channel.uses:
+            if not process.never_waits:
+                continue
+            asks = any(a.kind == SIZE for a in accesses)
+            for access in accesses:
+                if not access.waits or (access.kind == WRITE and asks):
+                    continue
+                test = "!empty()" if access.kind == READ else "!full(), size() or a comment 'Room:'"
+                what = f"'{process.name}' must never wait, and '{channel.variable.name}' is {_past(access.kind)} here"
+                self._report(access.line, f"{what} without {test}", access.file)
+
+    def _depth(self, variable: Variable) -> None:
+        """The depth is a named constant, and a comment at its declaration says why it is as it is."""
+        arguments = _template_arguments(self.design.resolve(variable)[0])
+        if len(arguments) < 2:
+            self._report(variable.line, f"stream '{variable.name}' has no depth: it needs a named constant")
+            return
+        depth = arguments[1].split("::")[-1].strip()
+        constant = self.design.globals.get(depth)
+        if not re.fullmatch(r"[A-Za-z_]\w*", depth) or constant is None or not constant.constexpr:
+            self._report(variable.line, f"depth {arguments[1]} of '{variable.name}' is not a named constant")
+        elif not _has_comment(self.design, constant):
+            message = f"depth '{constant.name}' of a stream needs a comment that justifies it, behind it or above it"
+            self._report(constant.line, message, constant.file)
+
+    # --- rules of the whole network ---
+
+    def _cycles(self) -> None:
+        """Tasks may feed back, a process that ends may not be part of a cycle."""
+        after: dict[int, set[int]] = {}
+        for channel in self.channels.values():
+            for writer in channel.by(WRITE):
+                after.setdefault(writer.position, set()).update(r.position for r in channel.by(READ) if r != writer)
+        for process in self.processes:
+            if process.task:
+                continue
+            reached: set[int] = set()
+            pending = list(after.get(process.position, ()))
+            while pending:
+                position = pending.pop()
+                if position not in reached:
+                    reached.add(position)
+                    pending += after.get(position, ())
+            if process.position in reached:
+                self._report(process.line, f"feedback through '{process.name}': only tasks may feed back")
+
+    def _bundles(self) -> None:
+        """One process reads a bundle and one writes it: there is one channel of each direction."""
+        users: dict[tuple[str, str], list[_Process]] = {}
+        for process, bundle, accesses in self.memory_uses:
+            for kind in {a.kind for a in accesses} & {READ, WRITE}:
+                users.setdefault((bundle, kind), [])
+                if process not in users[bundle, kind]:
+                    users[bundle, kind].append(process)
+        for (bundle, kind), processes in users.items():
+            if len(processes) > 1:
+                message = f"bundle '{bundle}' is {_past(kind)} by {_names(processes)}: one process only"
+                self._report(processes[1].line, message)
+
+    def _state(self) -> None:
+        """A static belongs to one process, and nothing at file scope changes."""
+        owners: dict[tuple[Key, str], _Process] = {}
+        mutable = {v.name for v in self.design.globals.values() if v.kind == "global" and not v.constant}
+        for process in self.processes:
+            if process.function is None:
+                continue
+            for function, instance in _reached(self.design, process.function, process.instance).items():
+                for variable in _statics(self.design, function):
+                    where = instance if function.template_parameters else ""
+                    owner = owners.setdefault((variable.key, where), process)
+                    if owner is not process:
+                        message = f"static '{variable.name}' is shared by '{owner.name}' and '{process.name}'"
+                        self._report(process.line, message)
+                for node in walk(function.body) if mutable else ():
+                    if node.type == "identifier" and text(node) in mutable:
+                        found = self.design.lookup(node, text(node))
+                        if found is not None and found.kind == "global":
+                            message = (
+                                f"'{process.name}' uses '{found.name}' of file scope: make it a static of one function"
+                            )
+                            self._report(line_of(node), message, function.file)
 
 
 def _is_call(statement: Node) -> bool:
@@ -126,441 +468,238 @@ def _is_call(statement: Node) -> bool:
     return callee.type in ("identifier", "qualified_identifier", "template_function")
 
 
-def _loop_form(design: Design, loop: Node) -> Iterator[tuple[int, str]]:
-    """``for (int i = 0; i < bound; ++i)`` with a constant or scalar parameter as the bound, and nothing else."""
-    message = "a DATAFLOW loop must have the form for (int i = 0; i < bound; ++i), bound a constant or a parameter"
-    if loop.type != "for_statement":
-        yield line_of(loop), message
-        return
-    initializer, condition = loop.child_by_field_name("initializer"), loop.child_by_field_name("condition")
-    update = loop.child_by_field_name("update")
-    start = re.fullmatch(r"[\w:<>\s]+?\s*\b(\w+)\s*=\s*0\s*;?", text(initializer))
-    counter = start.group(1) if start is not None else ""
-    steps = (f"++{counter}", f"{counter}++", f"{counter}+=1")
-    if start is None or re.sub(r"\s", "", text(update)) not in steps or condition is None:
-        yield line_of(loop), message
-        return
-    left, right = condition.child_by_field_name("left"), condition.child_by_field_name("right")
-    if text(left) != counter or text(condition.child_by_field_name("operator")) != "<":
-        yield line_of(loop), message
-        return
-    bound = design.lookup(loop, text(right)) if right.type == "identifier" else None
-    fixed = bound is not None and (bound.kind != "local" or bound.constant)
-    if not fixed and design.evaluate(right) is None and not _is_constant(design, right):
-        yield line_of(loop), message
+def _is_pipelined(function: Function) -> bool:
+    """Whether the body as a whole is a pipeline."""
+    for node in function.body.children:
+        pragma = pragma_of(node)
+        if pragma is not None and pragma.kind == "pipeline":
+            return all(name.lower() != "off" for name, _ in pragma.options)
+    return False
 
 
-def _is_constant(design: Design, node: Node) -> bool:
-    """Whether an expression uses nothing but literals, constants and template parameters."""
-    for name in walk(node):
-        if name.type == "identifier":
-            found = design.lookup(name, text(name))
-            if found is None or not (found.constexpr or found.kind == "template" or design.known(found)):
-                return False
-        elif name.type in ("call_expression", "field_expression") and design.evaluate(name) is None:
-            return False
-    return True
+def _names(processes: Sequence[_Process]) -> str:
+    return " and ".join(f"'{p.name}'" for p in processes)
 
 
-def _declaration(design: Design, node: Node) -> Iterator[tuple[int, str]]:
-    stream = re.search(r"\bstream", text(node.child_by_field_name("type"))) is not None
-    constants = [text(c) for c in node.children if c.type == "type_qualifier"]
-    if any(text(c) == "static" for c in node.children) and not constants:
-        names = [v for v in design.declared_in(node.parent, node.end_byte) if v.line == line_of(node)]
-        if not all(design.is_stream(v) for v in names):
-            yield (
-                line_of(node),
-                "a static in a DATAFLOW region is treated like a local variable; only streams may be static",
-            )
-    for declarator in node.children_by_field_name("declarator"):
-        value = declarator.child_by_field_name("value") if declarator.type == "init_declarator" else None
-        if value is None or stream:
-            continue  # a stream's initialiser is its name
-        if not _is_constant(design, value):
-            yield line_of(node), "a declaration in a DATAFLOW region must not compute: put it into a process"
+def _past(kind: str) -> str:
+    return "read" if kind == READ else "written"
 
 
-# --- what a call does with its arguments ---------------------------------------------------------------------
-
-
-def _process(
-    design: Design, call: Node, number: int, channels: dict[Key, _Channel], body: Node
-) -> tuple[_Process, list[tuple[int, str]]]:
-    messages: list[tuple[int, str]] = []
-    callee = call.child_by_field_name("function")
-    name = _called_name(callee)
-    arguments = [c for c in call.child_by_field_name("arguments").named_children if c.type != "comment"]
-    function = _definition(design, name, len(arguments))
-    process = _Process(name, line_of(call), function, call)
-    if function is None:
-        messages.append((line_of(call), f"'{name}' has no definition here, so its dataflow is not known"))
-        return process, messages
-    if function.returns != "void":
-        messages.append((line_of(call), f"process '{name}' must return void"))
-    for parameter, argument in zip(function.parameters, arguments, strict=False):
-        if any(n.type == "call_expression" for n in walk(argument)) and not _is_constant(design, argument):
-            messages.append((line_of(argument), f"argument '{text(argument)}' calls a function: make it a process"))
-            continue
-        if argument.type in _COMPUTATIONS and not _is_constant(design, argument):
-            messages.append((line_of(argument), f"argument '{text(argument)}' computes: put it into a process"))
-        identifier = root_identifier(argument)
-        variable = design.lookup(argument, text(identifier)) if identifier is not None else None
-        if variable is None or variable.kind in ("template", "macro", "enumerator"):
-            continue
-        constant = variable.constexpr or (variable.constant and variable.value is not None)
-        if constant and (design.resolve(variable)[1] == 0 or _inside(variable, body)):
-            continue
-        if variable.kind == "global" or (variable.kind == "local" and not _belongs(variable, body)):
-            where = "use a parameter or declare it inside"
-            messages.append(
-                (line_of(argument), f"'{variable.name}' comes from outside of the DATAFLOW region: {where}")
-            )
-        uses = usage(design, function, parameter)
-        key = (*variable.key, _element(argument))
-        scalar = design.resolve(variable)[1] == 0 and not design.is_stream(variable)
-        label = variable.name + key[2]
-        channel = channels.setdefault(key, _Channel(label, variable, variable.line, scalar))
-        if UNKNOWN in uses:
-            message = (
-                f"what '{name}' does with '{variable.name}' is not known: a function it calls has no definition here"
-            )
-            messages.append((line_of(call), message))
-        if READ in uses:
-            channel.readers.append(number)
-        if WRITE in uses:
-            channel.writers.append(number)
-    return process, messages
-
-
-def _belongs(variable: Variable, body: Node) -> bool:
-    """Whether a local variable is declared in the region, or is the counter of its loop."""
-    return _inside(variable, body) or _inside(variable, body.parent.child_by_field_name("initializer") or body)
-
-
-def _called_name(callee: Node) -> str:
-    return text(callee).split("<")[0].split("::")[-1].strip()
-
-
-def _definition(design: Design, name: str, arguments: int) -> Function | None:
-    candidates = [f for f in design.functions.get(name, []) if not f.owner]
-    fitting = [f for f in candidates if len(f.parameters) >= arguments]
-    exact = [f for f in fitting if len(f.parameters) == arguments]
-    return (exact or fitting or [None])[0]  # type: ignore[list-item]
-
-
-def _element(argument: Node) -> str:
-    """``[1]`` or ``.member`` behind the variable, so that elements of an array of streams are separate channels."""
-    node, parts = argument, []
-    while node.type in ("subscript_expression", "field_expression"):
-        if node.type == "field_expression":
-            parts.append("." + text(node.child_by_field_name("field")))
+def _template_arguments(written: str) -> list[str]:
+    """``["A<B>", "N"]`` of ``hls::stream<A<B>, N>``."""
+    inner = written.partition("<")[2].rpartition(">")[0]
+    parts, depth = [""], 0
+    for letter in inner:
+        depth += (letter in "<(") - (letter in ">)")
+        if letter == "," and depth == 0:
+            parts.append("")
         else:
-            parts.append(text(node.child_by_field_name("indices")))
-        node = node.child_by_field_name("argument")
-    return "".join(reversed(parts))
+            parts[-1] += letter
+    return [p.strip() for p in parts]
 
 
-def usage(design: Design, function: Function, parameter: Variable) -> frozenset[str]:
-    """Whether a function reads or writes what the parameter refers to; UNKNOWN where it is passed to an unknown one."""
-    return _usage(design, function, parameter, frozenset())
+def _has_comment(design: Design, constant: Variable) -> bool:
+    """Whether a comment stands behind the declaration, or directly above it as a line of its own."""
+    root = next(s.root for s in design.sources if s.path == constant.file)
+    name = root.descendant_for_byte_range(constant.offset, constant.offset)
+    declaration = next(n for n in ancestors(name) if n.type == "declaration")
+    behind, above = declaration.next_sibling, declaration.prev_sibling
+    if behind is not None and behind.type == "comment" and behind.start_point[0] == declaration.end_point[0]:
+        return True
+    return (
+        above is not None
+        and above.type == "comment"
+        and above.end_point[0] == declaration.start_point[0] - 1
+        and above.start_point[1] == declaration.start_point[1]
+    )
 
 
-def _usage(design: Design, function: Function, parameter: Variable, active: frozenset[object]) -> frozenset[str]:
-    cached = design._cache.get(("usage", function.key, parameter.key))
-    if cached is not None:
-        return cached  # type: ignore[no-any-return]
-    step = (function.key, parameter.key)
-    if step in active:
-        return frozenset()
-    uses: set[str] = set()
-    shared = parameter.reference or design.resolve(parameter)[1] > 0
-    names = {parameter.key}
-    for node in walk(function.body):
-        if node.type != "identifier":
-            continue
-        variable = design.lookup(node, text(node))
-        if variable is None or variable.key not in names:
-            continue
-        alias = _bound_alias(design, node)
-        if alias is not None:
-            names.add(alias.key)
-            continue
-        uses |= _use(design, node, active | {step})
-    if not shared or (parameter.constant and not design.is_stream(parameter)):
-        uses = {READ} if uses & {READ, UNKNOWN} else set()
-    result = frozenset(uses)
-    if not active:
-        design._cache[("usage", function.key, parameter.key)] = result
-    return result
+# --- what a function does with its parameter -----------------------------------------------------------------
 
 
-def _bound_alias(design: Design, node: Node) -> Variable | None:
-    """The local reference or pointer that a declaration binds to this variable, such as ``T& r = a[i];``."""
-    outer = node
-    while outer.parent is not None and outer.parent.type in (
-        "subscript_expression",
-        "field_expression",
-        "pointer_expression",
-        "parenthesized_expression",
-        "binary_expression",
-    ):
-        if outer.parent.type == "subscript_expression" and outer.parent.child_by_field_name("argument") != outer:
-            return None  # an index
-        outer = outer.parent
-    declarator = outer.parent
-    if declarator is None or declarator.type != "init_declarator" or declarator.child_by_field_name("value") != outer:
-        return None
-    inner = declarator.child_by_field_name("declarator")
-    if not any(n.type in ("reference_declarator", "pointer_declarator") for n in walk(inner)):
-        return None
-    name = next(n for n in walk(inner) if n.type == "identifier")
-    # look from behind the declaration, where the name is visible
-    visible = design.declared_in(_block(node), declarator.end_byte)
-    return next((v for v in visible if v.name == text(name)), None)
+def _accesses(design: Design, function: Function, parameter: Variable, active: frozenset[object]) -> frozenset[Access]:
+    """All accesses to what a parameter refers to, in the function and in those it passes it to."""
+    key = ("accesses", function.key, parameter.key)
+    if key in active:
+        return frozenset()  # check_style reports recursion
+    if key not in design._cache:
+        found: set[Access] = set()
+        for node in walk(function.body):
+            if node.type == "identifier" and text(node) == parameter.name:
+                variable = design.lookup(node, parameter.name)
+                if variable is not None and variable.key == parameter.key:
+                    use = _stream_use if design.is_stream(parameter) else _memory_use
+                    found |= use(design, function, node, active | {key})
+        design._cache[key] = frozenset(found)
+    return design._cache[key]  # type: ignore[no-any-return]
 
 
-def _block(node: Node) -> Node:
-    while node.type != "compound_statement":
-        node = node.parent
-    return node
+def _stream_use(design: Design, function: Function, node: Node, active: frozenset[object]) -> set[Access]:
+    parent = node.parent
+    outer = parent.parent
+
+    def access(kind: str, waits: bool = False) -> set[Access]:
+        return {Access(kind, function.file, line_of(node), waits)}
+
+    if parent.type == "field_expression" and outer.type == "call_expression":
+        method = text(parent.child_by_field_name("field"))
+        kind = _METHODS.get(method, UNKNOWN)
+        if outer.child_by_field_name("function") != parent or kind == UNKNOWN:
+            return access(UNKNOWN)
+        return access(kind, method not in _NEVER_WAIT and not _is_sure(node, kind))
+    if parent.type == "initializer_list" and outer.type == "init_declarator":
+        lock = re.match(r"(?:hls\s*::\s*)?(read|write)_lock\s*<", text(outer.parent.child_by_field_name("type")))
+        if lock is not None:
+            return access(lock.group(1), not _is_sure(node, lock.group(1)))
+    if parent.type == "argument_list" and outer.type == "call_expression":
+        position = arguments_of(outer).index(node)
+        called = design.called(outer, function.owner)
+        if called:
+            passed = [f.parameters[position] for f in called]
+            if all(design.is_stream(p) and p.reference for p in passed):
+                return set().union(*(_accesses(design, f, p, active) for f, p in zip(called, passed, strict=True)))
+    return access(UNKNOWN)
 
 
-def _use(design: Design, node: Node, active: frozenset[object]) -> set[str]:
-    """What is done at one place where the variable is named."""
+def _memory_use(design: Design, function: Function, node: Node, active: frozenset[object]) -> set[Access]:
+    def access(*kinds: str) -> set[Access]:
+        return {Access(kind, function.file, line_of(node)) for kind in kinds}
+
     outer = node
     while True:
         parent = outer.parent
-        kind = parent.type
-        if kind in ("subscript_expression", "pointer_expression", "field_expression"):
-            if parent.child_by_field_name("argument") != outer:
-                return {READ}  # an index
+        element = parent.type in ("subscript_expression", "field_expression") or (
+            parent.type == "pointer_expression" and text(parent).startswith("*")
+        )
+        if element and parent.child_by_field_name("argument") == outer:
             outer = parent
-        elif kind == "parenthesized_expression":
-            outer = parent
-        elif kind == "call_expression" and parent.child_by_field_name("function") == outer:
-            method = text(outer.child_by_field_name("field")) if outer.type == "field_expression" else ""
-            if method in _READ_METHODS:
-                return {READ}
-            if method in _WRITE_METHODS:
-                return {WRITE}
-            if method in _STATUS_METHODS:
-                return set()
-            if method == "set":
-                return {READ, WRITE}
-            outer = parent  # range(), bit() and the like: what is done with the result counts
+        elif parent.type == "call_expression" and parent.child_by_field_name("function") == outer:
+            outer = parent  # range() and the like: what is done with the result counts
         else:
             break
-    parent = outer.parent
-    kind = parent.type
-    if kind == "assignment_expression" and parent.child_by_field_name("left") == outer:
-        return {WRITE} if text(parent.child_by_field_name("operator")) == "=" else {READ, WRITE}
-    if kind == "update_expression":
-        return {READ, WRITE}
-    if kind == "binary_expression" and text(parent.child_by_field_name("operator")) in ("<<", ">>"):
-        if _is_stream(design, outer):
-            return {WRITE} if text(parent.child_by_field_name("operator")) == "<<" else {READ}
-        left = parent.child_by_field_name("left")
-        if left != outer and text(parent.child_by_field_name("operator")) == ">>" and _is_stream(design, left):
-            return {WRITE}  # stream >> variable
-        return {READ}
-    if kind == "binary_expression" and parent.parent.type == "argument_list" and outer.type == "identifier":
-        found = design.lookup(outer, text(outer))
-        if found is not None and design.resolve(found)[1] > 0:
-            return _passed(design, parent, active)  # pointer plus offset
-        return {READ}
-    if kind == "argument_list":
-        return _passed(design, outer, active)
-    return {READ}
+    if parent.type == "argument_list" and parent.parent.type == "call_expression":
+        position = arguments_of(parent.parent).index(outer)
+        called = design.called(parent.parent, function.owner)
+        passed = [f.parameters[position] for f in called]
+        if outer is not node:  # an element
+            return access(UNKNOWN if any(p.reference and not p.constant for p in passed) else READ)
+        if called and all(design.resolve(p)[1] > 0 for p in passed):
+            return set().union(*(_accesses(design, f, p, active) for f, p in zip(called, passed, strict=True)))
+        return access(UNKNOWN)
+    if outer is node:
+        return access(UNKNOWN)  # the pointer itself: copied, moved
+    if parent.type == "assignment_expression" and parent.child_by_field_name("left") == outer:
+        return access(WRITE) if text(parent.child_by_field_name("operator")) == "=" else access(READ, WRITE)
+    if parent.type == "update_expression":
+        return access(READ, WRITE)
+    if parent.type == "pointer_expression" or _binds(parent):
+        return access(UNKNOWN)
+    return access(READ)
 
 
-def _is_stream(design: Design, node: Node) -> bool:
-    identifier = root_identifier(node)
-    found = design.lookup(identifier, text(identifier)) if identifier is not None else None
-    return found is not None and design.is_stream(found)
+def _binds(parent: Node) -> bool:
+    """Whether a declaration gives an element another name: ``T& r = a[i];``."""
+    return parent.type == "init_declarator" and any(
+        n.type in ("reference_declarator", "pointer_declarator") for n in walk(parent.child_by_field_name("declarator"))
+    )
 
 
-def _passed(design: Design, argument: Node, active: frozenset[object]) -> set[str]:
-    """What the called function does with the argument."""
-    call = argument.parent.parent
-    if call is None or call.type != "call_expression":
-        return {READ}  # constructor
-    arguments = [c for c in call.child_by_field_name("arguments").named_children if c.type != "comment"]
-    position = next(i for i, a in enumerate(arguments) if a == argument)
-    callee = call.child_by_field_name("function")
-    if callee.type == "field_expression":
-        return {WRITE} if text(callee.child_by_field_name("field")) in _READ_METHODS else {READ}  # s.read(x)
-    name = _called_name(callee)
-    if name in _COPIES:
-        return {WRITE} if position == 0 else {READ}
-    function = _definition(design, name, len(arguments))
-    if function is None or position >= len(function.parameters):
-        identifier = root_identifier(argument)
-        found = design.lookup(argument, text(identifier)) if identifier is not None else None
-        indices = text(argument).count("[")
-        whole = found is not None and (design.is_stream(found) or design.resolve(found)[1] > indices)
-        return {UNKNOWN} if whole else {READ}  # a value: a cast, or a function of a library
-    return set(_usage(design, function, function.parameters[position], active))
+# --- accesses that never wait --------------------------------------------------------------------------------
 
 
-# --- rules ---------------------------------------------------------------------------------------------------
+def _is_sure(node: Node, kind: str) -> bool:
+    """Whether an access stands directly under a test of its stream, with no other access and no loop between."""
+    name = text(node)
+    if kind == WRITE and _has_reason(node):
+        return True
+    wanted = "empty" if kind == READ else "full"
+    inner = node
+    for outer in ancestors(node):
+        if outer.type in (*_LOOPS, "function_definition", "lambda_expression"):
+            return False
+        if (
+            outer.type == "if_statement"
+            and outer.child_by_field_name("consequence") == inner
+            and f"!{name}.{wanted}()" in _conjuncts(outer.child_by_field_name("condition"))
+        ):
+            others = [n for n in walk(inner) if n.type == "identifier" and text(n) == name and n != node]
+            return all(_is_status(n) or _exclude(n, node) for n in others)
+        inner = outer
+    return False
 
 
-def _channel_rules(
-    design: Design, body: Node, processes: list[_Process], channels: dict[Key, _Channel]
-) -> Iterator[tuple[int, str]]:
-    _spread_whole_arrays(channels)
-    for channel in channels.values():
-        readers, writers = sorted(set(channel.readers)), sorted(set(channel.writers))
-        local = channel.variable.kind == "local" and _inside(channel.variable, body)
-        what = "stream" if design.is_stream(channel.variable) else "scalar" if channel.scalar else "array"
-
-        def names(numbers: list[int]) -> str:
-            return ", ".join(f"'{processes[n].name}'" for n in numbers)
-
-        if len(writers) > 1:
-            line = processes[writers[1]].line
-            yield line, f"{what} '{channel.name}' is written by {names(writers)}: one producer only"
-            continue
-        writer = writers[0] if writers else None
-        both = [n for n in readers if n == writer]
-        others = [n for n in readers if n != writer]
-        if both and design.is_stream(channel.variable):
-            yield processes[both[0]].line, f"stream '{channel.name}' is read and written by {names(both)}"
-            continue
-        if len(others) > 1 and not channel.scalar:
-            yield processes[others[1]].line, f"{what} '{channel.name}' is read by {names(others)}: one consumer only"
-            continue
-        if not local:
-            if others and writer is not None:
-                line = processes[max(others[0], writer)].line
-                yield line, f"{what} '{channel.name}' from outside is shared by {names(sorted([writer, *others]))}"
-            continue
-        early = [n for n in others if writer is not None and n < writer]
-        if early:
-            yield processes[early[0]].line, f"feedback: '{channel.name}' is read by {names(early)} before it is written"
-        elif writer is None and not (channel.scalar and channel.variable.value is not None):
-            line = processes[others[0]].line if others else channel.line
-            yield line, f"{what} '{channel.name}' is read but never written"
-        elif not others and not channel.scalar:
-            yield channel.line, f"{what} '{channel.name}' is written but never read"
-    yield from _unused(design, body, channels)
-    yield from _bypasses(processes, channels)
+def _conjuncts(condition: Node) -> list[str]:
+    """The parts of ``a && b && c``, without spaces."""
+    if condition.type in ("condition_clause", "parenthesized_expression"):
+        inner = [c for c in condition.named_children if c.type != "comment"]
+        return _conjuncts(inner[0]) if len(inner) == 1 else []
+    if condition.type == "binary_expression" and text(condition.child_by_field_name("operator")) == "&&":
+        return [p for side in ("left", "right") for p in _conjuncts(condition.child_by_field_name(side))]
+    return [re.sub(r"\s", "", text(condition))]
 
 
-def _inside(variable: Variable, body: Node) -> bool:
-    return bool(body.start_byte <= variable.offset < body.end_byte)
+def _is_status(node: Node) -> bool:
+    method = text(node.parent.child_by_field_name("field")) if node.parent.type == "field_expression" else ""
+    return method in ("empty", "full", "size")
 
 
-def _spread_whole_arrays(channels: dict[Key, _Channel]) -> None:
-    """An array that is passed whole here and by element there: the whole counts for each element."""
-    for key, channel in list(channels.items()):
-        parts = [c for k, c in channels.items() if k[:2] == key[:2] and k[2] != key[2] and k[2].startswith(key[2])]
-        for part in parts:
-            part.readers += channel.readers
-            part.writers += channel.writers
-        if parts:
-            del channels[key]
+def _exclude(a: Node, b: Node) -> bool:
+    """Whether two places lie in different branches of one ``if``."""
+    path = {n.id: below.id for below, n in zip((b, *ancestors(b)), ancestors(b), strict=False)}
+    below = a
+    for node in ancestors(a):
+        if node.id in path:
+            branches = [node.child_by_field_name(n) for n in ("consequence", "alternative")]
+            ids = {n.id for n in branches if n is not None}
+            return node.type == "if_statement" and below.id in ids and path[node.id] in ids
+        below = node
+    return False
 
 
-def _unused(design: Design, body: Node, channels: dict[Key, _Channel]) -> Iterator[tuple[int, str]]:
-    touched = {key[:2] for key in channels}
-    for variable in design.declared_in(body, body.end_byte):
-        channel = design.is_stream(variable) or design.resolve(variable)[1] > 0
-        if channel and variable.key not in touched and not variable.constant:
-            yield variable.line, f"'{variable.name}' is used by no process"
+def _has_reason(node: Node) -> bool:
+    """A comment ``Room: ...`` behind the statement or directly above it."""
+    statement = next((n for n in ancestors(node) if n.type in ("expression_statement", "declaration")), None)
+    if statement is None:
+        return False
+    behind, above = statement.next_sibling, statement.prev_sibling
+    while above is not None and above.type == "comment" and above.end_point[0] == statement.start_point[0] - 1:
+        if _is_reason(above):
+            return True
+        statement, above = above, above.prev_sibling
+    return (
+        behind is not None
+        and behind.type == "comment"
+        and behind.start_point[0] == statement.end_point[0]
+        and _is_reason(behind)
+    )
 
 
-def _bypasses(processes: list[_Process], channels: dict[Key, _Channel]) -> Iterator[tuple[int, str]]:
-    """A channel from A to C beside a path A -> B -> C: with PIPOs or short FIFOs it stalls or hangs."""
-    edges: dict[int, set[int]] = {}
-    hops: list[tuple[int, int, _Channel]] = []
-    for channel in channels.values():
-        if channel.scalar or len(set(channel.writers)) != 1:
-            continue
-        writer = channel.writers[0]
-        for reader in set(channel.readers) - {writer}:
-            if reader > writer:
-                edges.setdefault(writer, set()).add(reader)
-                hops.append((writer, reader, channel))
-
-    def reaches(start: int, end: int) -> bool:
-        return start == end or any(reaches(following, end) for following in edges.get(start, ()))
-
-    for writer, reader, channel in hops:
-        between = [n for n in edges[writer] if n != reader and reaches(n, reader)]
-        if between:
-            middle = processes[between[0]].name
-            yield processes[reader].line, f"bypass: '{channel.name}' goes around process '{middle}'; pass it through"
+def _is_reason(comment: Node) -> bool:
+    return re.match(r"//\s*Room: \S", text(comment)) is not None
 
 
-def _shared_state(design: Design, processes: list[_Process]) -> Iterator[tuple[int, str]]:
-    """Static and global variables that two processes touch, at least one of them without passing it as an argument."""
-    owners: dict[object, tuple[_Process, bool]] = {}
-    for process in processes:
-        if process.function is None:
-            continue
-        touched: dict[object, bool] = {}  # (variable, instance) -> touched inside
-        for node in walk(process.call.child_by_field_name("arguments")):
-            for key in _global_keys(design, node):
-                touched[key, ""] = False
-        for key, function in _state(design, process.function, frozenset()):
-            # a local static of a template exists once for each instance, which the call's text tells apart
-            instances = function == process.function.key and process.function.template_parameters
-            touched[key, text(process.call.child_by_field_name("function")) if instances else ""] = True
-        for place, inside in touched.items():
-            owner, owner_inside = owners.setdefault(place, (process, inside))
-            if owner is not process and (inside or owner_inside):
-                name = _name_at(design, place[0])  # type: ignore[index]
-                yield process.line, f"static or global '{name}' is touched by '{owner.name}' and '{process.name}'"
+# --- state ---------------------------------------------------------------------------------------------------
 
 
-def _global_keys(design: Design, node: Node) -> list[tuple[str, int]]:
-    if node.type != "identifier":
-        return []
-    found = design.lookup(node, text(node))
-    return [found.key] if found is not None and found.kind == "global" and not found.constant else []
+def _reached(design: Design, function: Function, instance: str) -> dict[Function, str]:
+    """The function and all that it calls, each with its name as written (the template arguments are in it)."""
+    found = {function: instance}
+    pending = [function]
+    while pending:
+        current = pending.pop()
+        for node in walk(current.body):
+            if node.type == "call_expression":
+                for called in design.called(node, current.owner):
+                    if called not in found:
+                        found[called] = re.sub(r"\s", "", text(node.child_by_field_name("function")))
+                        pending.append(called)
+    return found
 
 
-def _state(
-    design: Design, function: Function, active: frozenset[object]
-) -> set[tuple[tuple[str, int], tuple[str, int] | None]]:
-    """(variable, function it is local to or None) of all mutable statics and globals that a function touches."""
-    if function.key in active:
-        return set()
-    found: set[tuple[tuple[str, int], tuple[str, int] | None]] = set()
+def _statics(design: Design, function: Function) -> Iterator[Variable]:
     for node in walk(function.body):
-        if node.type == "identifier":
-            variable = design.lookup(node, text(node))
-            if variable is None or variable.constant or variable.constexpr:
-                continue
-            if variable.kind == "global":
-                found.add((variable.key, None))
-            elif variable.kind == "local" and variable.static:
-                found.add((variable.key, function.key))
-        elif node.type == "call_expression":
-            callee = node.child_by_field_name("function")
-            if callee.type != "field_expression":
-                count = len([c for c in node.child_by_field_name("arguments").named_children if c.type != "comment"])
-                inner = _definition(design, _called_name(callee), count)
-                if inner is not None:
-                    found |= _state(design, inner, active | {function.key})
-    return found
-
-
-def _name_at(design: Design, key: tuple[str, int]) -> str:
-    for source in design.sources:
-        if str(source.path) == key[0]:
-            return text(source.root.descendant_for_byte_range(key[1], key[1] + 1))
-    return "?"
-
-
-def regions(files: Sequence[Path]) -> list[tuple[Path, int, str]]:
-    """(file, line, function) of every DATAFLOW region, so that a test can tell 'no findings' from 'nothing found'."""
-    design, _ = parse(files)
-    found = []
-    for source in design.sources:
-        for node in walk(source.root):
-            if node.type == "preproc_call" and _is_dataflow(node):
-                function = design.function_at(node)
-                found.append((source.path, line_of(node), function.name if function else ""))
-    return found
+        if node.type == "declaration" and any(text(c) in ("static", "thread_local") for c in node.children):
+            block = node.parent
+            for variable in design.declared_in(block, node.end_byte):
+                if variable.offset >= node.start_byte and not variable.constant:
+                    yield variable

@@ -107,13 +107,9 @@ def _repeated(design: Design, source: Source) -> Iterator[Finding]:
     """Two pragmas that say something about the same thing, of which Vitis takes one."""
     lines: dict[tuple[object, ...], int] = {}
     for node in walk(source.root):
-        code = _without_comments(text(node.child_by_field_name("argument"))) if node.type == "preproc_call" else ""
-        if not code.startswith("HLS "):
+        pragma = pragma_of(node)
+        if pragma is None:
             continue
-        try:
-            pragma = parse_pragma(node, code)
-        except ValueError:
-            continue  # reported already
         name = pragma.get("variable") or pragma.get("port")
         group = _EXCLUSIVE.get(pragma.kind)
         if group is None or name is None:
@@ -171,6 +167,17 @@ def parse_pragma(node: Node, code: str) -> Pragma:
                 raise ValueError(f"option '{name}' has no value")
         options.append((name, value))
     return Pragma(node, tokens[1].lower(), tuple(options))
+
+
+def pragma_of(node: Node) -> Pragma | None:
+    """The HLS pragma of a node; None if it is none, or one that cannot be read, which check_pragmas reports."""
+    code = _without_comments(text(node.child_by_field_name("argument"))) if node.type == "preproc_call" else ""
+    if not code.startswith("HLS "):
+        return None
+    try:
+        return parse_pragma(node, code)
+    except ValueError:
+        return None
 
 
 def _value(tokens: list[str], index: int, brackets: str) -> tuple[int, str]:
@@ -432,8 +439,17 @@ def _rules(design: Design, pragma: Pragma, spec: dict[str, Any], values: dict[st
         yield from rule(design, pragma, values, variable)
 
 
-def _needs(design: Design, pragma: Pragma, needs: str, variable: Variable, indices: int) -> Iterator[str]:
+def _shape(design: Design, variable: Variable) -> tuple[str, int]:
+    """(type, dimensions); those of a stream of blocks are those of its block, which its pragmas are for."""
     kind, dimensions = design.resolve(variable)
+    block = re.match(r"(?:hls::)?stream_of_blocks<\s*([\w:]+)", kind)
+    return (
+        (kind, dimensions + design.aliases.get(block[1].split("::")[-1], ("", 0))[1]) if block else (kind, dimensions)
+    )
+
+
+def _needs(design: Design, pragma: Pragma, needs: str, variable: Variable, indices: int) -> Iterator[str]:
+    kind, dimensions = _shape(design, variable)
     dimensions -= indices
     scalar = re.fullmatch(r"(ap_u?int\s*<.*>|bool|char|short|int|long|unsigned.*|signed.*|u?int\d+_t|size_t)", kind)
     if needs == "array" and dimensions < 1:
@@ -481,7 +497,7 @@ def _partition(design: Design, pragma: Pragma, values: dict[str, str], variable:
     if variable is None:
         return
     indices = values["variable"].count("[")
-    dimensions = design.resolve(variable)[1] - indices
+    dimensions = _shape(design, variable)[1] - indices
     dim = _constant(design, pragma, values.get("dim", "1"))
     if dim is None or dimensions < 1:
         return
@@ -494,6 +510,12 @@ def _partition(design: Design, pragma: Pragma, values: dict[str, str], variable:
         size = design.evaluate(variable.sizes[position])
         if size is not None and factor > size:
             yield f"{pragma.kind}: factor={factor} is more than the {size} elements of dimension {dim}"
+
+
+def _storage(design: Design, pragma: Pragma, values: dict[str, str], variable: Variable | None) -> Iterator[str]:
+    stream = variable is not None and re.match(r"(?:hls::)?stream<", design.resolve(variable)[0])
+    if variable is not None and stream and values.get("type", "").lower() not in ("", "fifo"):
+        yield f"bind_storage: stream '{variable.name}' is a fifo"
 
 
 def _interface(design: Design, pragma: Pragma, values: dict[str, str], variable: Variable | None) -> Iterator[str]:
@@ -540,11 +562,54 @@ def _pipeline(design: Design, pragma: Pragma, values: dict[str, str], variable: 
         yield "pipeline: off goes with no other option"
     if "rewind" in values and place(pragma.node) != "loop":
         yield "pipeline: rewind is for loops"
-    for other in pragma.node.parent.children:
-        if other.type == "preproc_call" and other.start_byte != pragma.node.start_byte:
-            words = _without_comments(text(other.child_by_field_name("argument"))).lower().split()
-            if words[:2] == ["hls", "dataflow"]:
-                yield "pipeline and dataflow cannot both apply to one body"
+    if "off" not in values:
+        if any(p.kind == "dataflow" for p in _beside(pragma)):
+            yield "pipeline and dataflow cannot both apply to one body"
+        if place(pragma.node) == "function":
+            yield from _unrolled(design, pragma)
+
+
+def _beside(pragma: Pragma) -> Iterator[Pragma]:
+    """The other pragmas of the same block."""
+    for node in pragma.node.parent.children:
+        other = pragma_of(node)
+        if other is not None and node.start_byte != pragma.node.start_byte:
+            yield other
+
+
+def _unrolled(design: Design, pragma: Pragma) -> Iterator[str]:
+    """The loops of a pipelined function are unrolled, so their bounds must be constants."""
+    for loop in walk(pragma.node.parent):
+        if loop.type not in _LOOPS or enclosing_function(loop) != enclosing_function(pragma.node):
+            continue
+        if any(p is not None and p.kind == "pipeline" for p in map(pragma_of, _children(loop))):
+            yield f"pipeline: the loop in line {line_of(loop)} has a pipeline of its own in a pipelined function"
+        condition = loop.child_by_field_name("condition")
+        bound = condition.child_by_field_name("right") if condition is not None else None
+        if loop.type != "for_statement" or bound is None or not _is_constant(design, bound):
+            yield f"pipeline: the loop in line {line_of(loop)} cannot be unrolled: its bound is not a constant"
+
+
+def _children(loop: Node) -> list[Node]:
+    body = loop.child_by_field_name("body")
+    return list(body.children) if body is not None else []
+
+
+def _is_constant(design: Design, bound: Node) -> bool:
+    """Whether an expression uses nothing but literals, constants and template parameters."""
+    for node in walk(bound):
+        if node.type == "identifier":
+            found = design.lookup(node, text(node))
+            if found is None or not (found.constexpr or found.kind == "template" or design.known(found)):
+                return False
+        elif node.type in ("call_expression", "field_expression") and design.evaluate(node) is None:
+            return False
+    return True
+
+
+def _stable(design: Design, pragma: Pragma, values: dict[str, str], variable: Variable | None) -> Iterator[str]:
+    if all(p.kind != "dataflow" for p in _beside(pragma)):
+        yield "stable must stand in a DATAFLOW region"
 
 
 def _inline(design: Design, pragma: Pragma, values: dict[str, str], variable: Variable | None) -> Iterator[str]:
@@ -561,11 +626,13 @@ _Rule = Callable[[Design, Pragma, dict[str, str], "Variable | None"], Iterator[s
 _KIND_RULES: dict[str, _Rule] = {
     "array_partition": _partition,
     "array_reshape": _partition,
+    "bind_storage": _storage,
     "interface": _interface,
     "dependence": _dependence,
     "latency": _least_most,
     "loop_tripcount": _least_most,
     "pipeline": _pipeline,
+    "stable": _stable,
     "inline": _inline,
     "performance": _performance,
 }

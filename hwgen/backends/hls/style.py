@@ -22,6 +22,8 @@ SYSTEM_HEADERS = frozenset(
         "ap_int.h",
         "ap_axi_sdata.h",
         "hls_stream.h",
+        "hls_streamofblocks.h",
+        "hls_task.h",
         "cstddef",
         "cstdint",
         "stddef.h",
@@ -167,21 +169,10 @@ def _path_back(calls: dict[tuple[str, int], list[tuple[str, int]]], start: tuple
 
 def _called(design: Design, function: Function) -> Iterator[Function]:
     for node in walk(function.body):
-        if node.type != "call_expression":
-            continue
-        callee = node.child_by_field_name("function")
-        member = callee.type == "field_expression"
-        name = text(callee.child_by_field_name("field") if member else callee).split("::")[-1].split("<")[0]
-        count = len([c for c in node.child_by_field_name("arguments").named_children if c.type != "comment"])
-        for other in design.functions.get(name, []):
-            needed = [p for p in other.parameters if p.value is None]
-            if not len(needed) <= count <= len(other.parameters):
-                continue
-            if other.owner != function.owner if not member and other.owner else member and not other.owner:
-                continue  # obj.f() calls a member, f() a free function or a member of the same struct
-            if other.key == function.key and _other_instance(callee, function):
-                continue
-            yield other
+        if node.type == "call_expression":
+            for other in design.called(node, function.owner):
+                if other.key != function.key or not _other_instance(node.child_by_field_name("function"), function):
+                    yield other
 
 
 def _other_instance(callee: Node, function: Function) -> bool:
