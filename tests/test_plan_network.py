@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -43,7 +44,7 @@ def test_a_third_run_waits_for_a_block_of_accumulators() -> None:
     fields = {"mode": 4, "kernel_h": 1, "kernel_w": 1, "ci_groups": 1, "y_groups": 1, "y_rows": 1}
     runs = [main(Opcode.CONV, flags=Flag.PACKED, y_cols=512 * n, **fields) for n in (2, 3, 4)]
     each = 32 * 4 + cost.DRAIN  # of the epilogue; the array takes 32 + 2 + 48
-    assert [b - a for a, b in zip(runs, runs[1:], strict=False)] == [each, each]
+    assert [b - a for a, b in itertools.pairwise(runs)] == [each, each]
 
 
 def test_others_by_hand() -> None:
