@@ -299,6 +299,18 @@ def test_results_do_not_depend_on_timing(machines: Machines, opcode: Opcode) -> 
         assert (result.output, result.trace) == (expected.output, expected.trace), f"order {order}"
 
 
+@pytest.mark.parametrize("opcode", [Opcode.CONV, Opcode.ATTENTION, Opcode.LINEAR], ids=lambda o: o.name)
+@pytest.mark.parametrize("frames", [1, SMALL.slots + 1])
+def test_the_machine_can_be_started_again(machines: Machines, opcode: Opcode, frames: int) -> None:
+    """Tasks run for ever: what one start leaves in them must not change the next one."""
+    program, inputs = (subject := case(opcode, 9)).program, subject.among(0, frames)
+    expected = execute(program, inputs, frames)
+    build, binary = machines.build(SMALL), program.to_bytes()
+    for order in range(6):
+        result = run_csim(build, binary, program.weights, inputs, frames, trace=True, order=order, starts=3)
+        assert (result.output, result.trace) == (expected.output, expected.trace)
+
+
 def test_a_missing_wait_shows_in_some_order(machines: Machines) -> None:
     """Without its waits an engine reads what is not there yet: some order finds that."""
     subject = case(Opcode.CONV, 6)

@@ -176,6 +176,7 @@ def run_csim(
     trace: bool,
     sanitize: bool = False,
     order: int = 0,
+    starts: int = 1,
     progress: Progress | None = None,
 ) -> CsimResult:
     """Run ``frames`` frames of a Program on the machine whose project lies in ``build_dir/hls``.
@@ -184,6 +185,7 @@ def run_csim(
     frames one after another. So are ``output`` and ``trace`` of the result, zero where nothing was written; the trace
     is empty without ``trace``. ``sanitize`` compiles with AddressSanitizer and UndefinedBehaviorSanitizer. With an
     ``order`` other than 0 the tasks of the machine run in a random order, that one: results must not depend on it.
+    ``starts`` the machine so often, as a driver does, and return what the last start wrote.
 
     Raises UserError where a tool is missing, InternalError where the machine stops.
     """
@@ -196,7 +198,7 @@ def run_csim(
             (folder / file).write_bytes(data)
         names = ("program.bin", "weights.bin", "input.bin", "output.bin", "trace.bin")
         command = [str(binary), *(str(folder / n) for n in names), str(frames), str(int(trace))]
-        command += ["0" if progress is None else "1", str(order)]
+        command += ["0" if progress is None else "1", str(order), str(starts)]
         start = time.perf_counter()
         with _running(command, folder / "stderr.txt") as child:
             assert child.stdout is not None

@@ -259,7 +259,8 @@ void step_queue(Dispatcher& machine, const ap_uint<16> complete[QUEUES], Queue& 
       machine.trace_sent = 0;
     }
   }
-  if (queue.filled < RECORD_WORDS && !records.empty()) {
+  // Words that come before the run itself has come wait: the run clears the queues.
+  if (machine.runs && queue.filled < RECORD_WORDS && !records.empty()) {
     queue.record[queue.filled] = records.read();
     ++queue.filled;
   }

@@ -41,6 +41,7 @@ inline void take_load(hls::stream<Word, COMMANDS>& commands, Load& load) {
 #pragma HLS INLINE
   if (load.rows == 0 && !commands.empty()) {
     const Instruction ins = take_command(commands);
+    HWGEN_CHECK(ins.opcode == OP_LOAD_WEIGHTS, "the Program holds an unknown opcode");
     load.rows = ins.w_rows;
     load.row = ins.w_row;
     load.beat = ins.ddr * (WEIGHT_PORTS * PORT_BEATS);

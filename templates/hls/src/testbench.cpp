@@ -2,9 +2,10 @@
 // C simulation: puts program, weights and input frames into buffers as they lie in the board's memory, starts the
 // accelerator once, writes back what it wrote.
 //
-// ORDER other than 0 lets tasks run in a random order, so that a result that depends on timing shows.
+// ORDER other than 0 lets tasks run in a random order, so that a result that depends on timing shows. The buffers hold
+// what the last of the STARTS wrote.
 //
-//   testbench PROGRAM WEIGHTS INPUT OUTPUT TRACE FRAMES [TRACE_ENABLE [PROGRESS [ORDER]]]
+//   testbench PROGRAM WEIGHTS INPUT OUTPUT TRACE FRAMES [TRACE_ENABLE [PROGRESS [ORDER [STARTS]]]]
 //
 // Exit code: 0 good, 2 usage or file, 3 not a Program for this machine, 4 an address outside a memory, 5 a stream that
 // would hang, 6 entries left in a stream, 7 a stream with two writers or readers.
@@ -91,8 +92,9 @@ void hwgen::report_complete(unsigned frames, unsigned instructions) {
 
 int main(int argc, char** argv) {
   if (argc < 7) {
-    std::fprintf(stderr,
-                 "usage: testbench PROGRAM WEIGHTS INPUT OUTPUT TRACE FRAMES [TRACE_ENABLE [PROGRESS [ORDER]]]\n");
+    std::fprintf(
+        stderr,
+        "usage: testbench PROGRAM WEIGHTS INPUT OUTPUT TRACE FRAMES [TRACE_ENABLE [PROGRESS [ORDER [STARTS]]]]\n");
     return 2;
   }
   const unsigned frames = static_cast<unsigned>(std::strtoul(argv[6], nullptr, 10));
@@ -126,8 +128,13 @@ int main(int argc, char** argv) {
   Buffer output(output_words + 1, 0);
   Buffer trace(trace_words + 1, 0);
 
-  hwgen_top(program.data(), weights.data(), weights.data(), weights.data(), weights.data(), input.data(), output.data(),
-            trace.data(), frames, trace_enable ? 1 : 0);
+  const unsigned long starts = argc > 10 ? std::strtoul(argv[10], nullptr, 10) : 1;
+  for (unsigned long start = 0; start < starts; ++start) {
+    output.assign(output.size(), 0);
+    trace.assign(trace.size(), 0);
+    hwgen_top(program.data(), weights.data(), weights.data(), weights.data(), weights.data(), input.data(),
+              output.data(), trace.data(), frames, trace_enable ? 1 : 0);
+  }
 
   write_file(argv[4], output, output_words);
   write_file(argv[5], trace, trace_words);
