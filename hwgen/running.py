@@ -14,7 +14,7 @@ import numpy as np
 from hwgen.errors import UserError
 from hwgen.runtime import Accelerator, AcceleratorError, image_files
 
-DEVICES = ("reference", "csim", "pynq")
+DEVICES = ("reference", "csim", "rtl", "pynq")
 """``pynq`` is a board's own device; the others are simulated."""
 LISTED_IMAGES = 10
 """Images whose best classes a report lists."""
@@ -88,12 +88,7 @@ def _opened(directory: Path, device: str, batch: int) -> Iterator[Accelerator]:
             f"device {device} needs pynq ({error}), which wants numpy below 2. Install it into an environment of its "
             "own: pip install 'hwgen[board]'."
         ) from error
-    simulated = runtime_devices.DEVICES[device](directory)
-    # A simulated start takes as long as it takes; the machine cannot hang unless told to
-    with (
-        runtime_devices.deployed(directory, simulated.ip) as folder,
-        Accelerator(folder, device=simulated, batch=batch, timeout=24 * 3600, check=False) as net,
-    ):
+    with runtime_devices.simulated(directory, device, batch=batch) as net:
         yield net
 
 

@@ -3,8 +3,8 @@
 
 A device is PYNQ's own extension point: it allocates memory, reads and writes registers, and loads bitstreams. Memory
 is kept twice, as the host sees it through its cache and as the machine sees it; flush and invalidate copy, so a missing
-one shows. Behind the registers is a model of docs/machine.md, "Control", and behind that a function that executes
-frames: the NumPy Program reference, or the emitted C++.
+one shows. Behind the registers is the Verilated SystemVerilog; or a model of docs/machine.md, "Control", and behind
+that a function that executes frames: the NumPy Program reference, or the emitted C++.
 
 Needs pynq; no board.
 """
@@ -32,6 +32,8 @@ from hwgen.artifact import read_build
 from hwgen.backends.board import render_hwh
 from hwgen.backends.hls.csim import run_csim
 from hwgen.backends.reference import program as reference
+from hwgen.backends.rtl.live import LiveMachine
+from hwgen.backends.rtl.simulate import Memory
 from hwgen.board import board_from_dict
 from hwgen.errors import InternalError, UserError
 from hwgen.plan.program import HEADER, INSTRUCTION_BYTES, MAGIC, VERSION, WORD_BYTES, Config, program_from_bytes
@@ -122,7 +124,7 @@ class SimulatedDevice(Device):  # type: ignore[misc]
         self.downloads = 0
         self.starts = 0
         self._top = memory_base
-        self._control: Control | None = None
+        self._control: Control | Port | None = None
         self._registers = dict(_CLOCK_REGISTERS)
 
     # What a kind of machine brings
@@ -130,6 +132,17 @@ class SimulatedDevice(Device):  # type: ignore[misc]
     def execute(self, registers: Registers) -> Outcome:
         """Run frames on the simulated memory (:meth:`memory`)."""
         raise NotImplementedError
+
+    def _configure(self, base: int, size: int, hls: bool) -> Control | Port:
+        """The machine's registers, after reset."""
+        return Control(self, base, size, hls)
+
+    def _device_memory(self, base: int, size: int) -> npt.NDArray[np.uint8]:
+        """``size`` bytes as the machine sees them, of any contents."""
+        return np.empty(size, np.uint8)
+
+    def close(self) -> None:
+        """End what the device started."""
 
     # Bitstream
 
@@ -146,7 +159,7 @@ class SimulatedDevice(Device):  # type: ignore[misc]
         for description in parser.ip_dict.values():
             if "hwgen_top" in (description["type"] or ""):
                 hls = description["type"].startswith("xilinx.com:hls:")
-                self._control = Control(self, description["phys_addr"], description["addr_range"], hls)
+                self._control = self._configure(description["phys_addr"], description["addr_range"], hls)
         self.post_download(bitstream, parser, self.name)
 
     # Registers
@@ -192,7 +205,9 @@ class SimulatedDevice(Device):  # type: ignore[misc]
         if self.allocated_bytes + size > self.memory_bytes:
             raise RuntimeError("Allocate failed: Cannot allocate memory")
         rng = np.random.default_rng(self.allocations)
-        block = Block(self._top, *(rng.integers(0, 256, size, np.uint8) for _ in range(2)))
+        block = Block(self._top, np.empty(size, np.uint8), self._device_memory(self._top, size))
+        for seen in (block.host, block.device):
+            seen[:] = rng.integers(0, 256, size, np.uint8)
         self._top += -(-max(size, 1) // PAGE_BYTES) * PAGE_BYTES
         self.allocations += 1
         self.blocks[block.base] = block
@@ -358,7 +373,81 @@ class CsimDevice(ProgramDevice):
         return result.output, result.trace if trace else b"", Outcome()
 
 
-DEVICES: dict[str, type[ProgramDevice]] = {"reference": ReferenceDevice, "csim": CsimDevice}
+@dataclass
+class Port:
+    """The AXI4-Lite port of a machine that runs by itself."""
+
+    device: RtlDevice
+    base: int
+    size: int
+
+    def read(self, offset: int) -> int:
+        return self.device.machine.read(offset)
+
+    def write(self, offset: int, value: int) -> None:
+        if offset == runtime.CONTROL and value & runtime.START:
+            self.device.starts += 1
+        self.device.machine.write(offset, value)
+
+
+class RtlDevice(SimulatedDevice):
+    """The machine is the emitted SystemVerilog, compiled with Verilator once; registers go over its AXI4-Lite pins.
+
+    Its clock runs, as fast as this computer simulates, from a start until the driver has seen the machine idle; host
+    and machine then run side by side. ``hang`` = True stops clock and memory but for register accesses: a processor
+    whose access is never answered would stand still itself. Close it, or let it go: it is a process.
+    """
+
+    def __init__(self, build: Path, *, memory: Memory | None = None, **options: Any) -> None:
+        """``memory`` is the model of the memory behind the AXI ports. Compiles, which takes minutes the first time."""
+        self._hang = False
+        self.machine = LiveMachine(build, memory)
+        super().__init__(build, **options)
+
+    @property
+    def hang(self) -> bool:
+        return self._hang
+
+    @hang.setter
+    def hang(self, value: bool) -> None:
+        self._hang = value
+        self.machine.clock(not value)
+
+    def close(self) -> None:
+        """End the simulation."""
+        self.machine.close()
+
+    def release(self, block: Block) -> None:
+        super().release(block)
+        self.machine.unmap(block.base)
+
+    def _configure(self, base: int, size: int, hls: bool) -> Port:
+        self.machine.reset()
+        return Port(self, base, size)
+
+    def _device_memory(self, base: int, size: int) -> npt.NDArray[np.uint8]:
+        return self.machine.map(base, size)[:size]
+
+
+DEVICES: dict[str, type[SimulatedDevice]] = {"reference": ReferenceDevice, "csim": CsimDevice, "rtl": RtlDevice}
+
+
+@contextmanager
+def simulated(build: str | Path, device: str = "rtl", *, batch: int = 16) -> Iterator[runtime.Accelerator]:
+    """An Accelerator on a simulated board; ``device`` is a key of DEVICES.
+
+    A simulated start takes as long as it takes, so there is no time-out. Raises UserError for a folder that is no build
+    and for missing tools, and what Accelerator raises.
+    """
+    board = DEVICES[device](Path(build))
+    try:
+        with (
+            deployed(board.build, board.ip) as folder,
+            runtime.Accelerator(folder, device=board, batch=batch, timeout=24 * 3600, check=False) as net,
+        ):
+            yield net
+    finally:
+        board.close()
 
 
 @contextmanager

@@ -21,12 +21,9 @@ pytest.importorskip("pynq", reason="pynq is not installed (pip install 'hwgen[bo
 
 import pynq
 
-from hwgen import numerics as nx
 from hwgen import pipeline, simulation
-from hwgen.artifact import read_build
 from hwgen.backends.board import render_hwh
 from hwgen.backends.hls.csim import ap_int_include, find_compiler
-from hwgen.backends.reference import direct
 from hwgen.board import load_board
 from hwgen.errors import UserError
 from hwgen.runtime import (
@@ -41,39 +38,10 @@ from hwgen.runtime import (
     read_deploy,
 )
 from hwgen.runtime_devices import Control, CsimDevice, Outcome, ReferenceDevice, Registers, SimulatedBuffer, deployed
+from simulated_boards import Opened
 
 ROOT = Path(__file__).resolve().parent.parent
 FASHION = ROOT / "examples" / "fashion"
-
-
-class Opened:
-    """A build on a simulated device, its expectations, and accelerators that are closed at the end."""
-
-    def __init__(self, build: Path, folder: Path) -> None:
-        self.build, self.folder = build, folder
-        self.device = ReferenceDevice(build)
-        _, self.graph = simulation._graphs(read_build(build))
-        self.stack = ExitStack()
-
-    def net(self, **options: Any) -> Accelerator:
-        options.setdefault("device", self.device)
-        return self.stack.enter_context(Accelerator(self.folder, **options))
-
-    def frames(self, count: int, seed: int = 0) -> np.ndarray[Any, Any]:
-        """What the accelerator takes: uint8 (N, H, W, C) or int8 (N, C, H, W)."""
-        rng, (c, h, w) = np.random.default_rng(seed), self.graph.input.image
-        if self.graph.input.table is not None:
-            return rng.integers(0, 256, (count, h, w, c), np.uint8)
-        return rng.integers(-128, 128, (count, c, h, w)).astype(np.int8)
-
-    def tensors(self, frame: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
-        """Every tensor of one frame by the direct reference, which knows no Program."""
-        return direct.run(self.graph, frame.transpose(2, 0, 1) if frame.dtype == np.uint8 else frame)
-
-    def logits(self, frames: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        quant = self.graph.tensors[self.graph.output].quant
-        codes = [self.tensors(frame)[self.graph.output].reshape(-1) for frame in frames]
-        return nx.dequantize(np.stack(codes), quant.scale, quant.zero_point)
 
 
 @pytest.fixture
