@@ -7,17 +7,18 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BOARD_VENV := .venv-board
 BOARD_STAMP := $(BOARD_VENV)/.installed
+BOARD_TESTS := tests/test_runtime.py tests/test_runtime_rtl.py tests/test_examples.py tests/test_deploy.py
 EXAMPLE := examples/fashion
 DEMO := build/fashion
 CPP := $(wildcard templates/hls/include/*.hpp templates/hls/sim/*.h templates/hls/src/*.cpp)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all test-board lint format golden bench clean
+.PHONY: help venv board-venv demo test test-all test-board test-board-all lint format golden bench clean
 
 help:
 	@echo "make demo      build the Fashion-MNIST example for the ZCU102 and simulate it (about 5 minutes)"
 	@echo "make test      fast tests;  make test-all: also the slow ones"
-	@echo "make test-board  the runtime with the real pynq library, in an environment of its own"
+	@echo "make test-board  the runtime with the real pynq library, in an environment of its own; test-board-all: also the slow ones"
 	@echo "make lint      ruff, mypy and clang-format"
 	@echo "make format    apply the formatters"
 	@echo "make golden    rewrite the reviewed files under tests/golden/"
@@ -50,16 +51,23 @@ test: $(STAMP)
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
-# pynq wants numpy < 2; constraints.txt, made for numpy 2, does not apply
+# pynq wants numpy < 2; constraints.txt, made for numpy 2, does not apply. Of the extra sim only the headers are needed.
 $(BOARD_STAMP): pyproject.toml
 	@rm -rf $(BOARD_VENV)
 	@$(PYTHON) -m venv $(BOARD_VENV) || $(PYTHON) -m virtualenv -q $(BOARD_VENV)
 	@echo "installing hwgen and pynq into $(BOARD_VENV)"
 	@$(BOARD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[board]' pytest
+	@$(BOARD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  "$$(sed -n 's/^sim = \["\(.*\)"\]$$/\1/p' pyproject.toml)"
 	@touch $@
 
+board-venv: $(BOARD_STAMP)
+
 test-board: $(BOARD_STAMP)
-	$(BOARD_VENV)/bin/python -m pytest tests/test_runtime.py tests/test_deploy.py
+	$(BOARD_VENV)/bin/python -m pytest -m "not slow" $(BOARD_TESTS)
+
+test-board-all: $(BOARD_STAMP)
+	$(BOARD_VENV)/bin/python -m pytest $(BOARD_TESTS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
