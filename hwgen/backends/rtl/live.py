@@ -36,9 +36,12 @@ class LiveMachine:
         build_dir: Path,
         memory: Memory | None = None,
         *,
-        raised: Callable[[], None] = lambda: None,
+        interrupt: Callable[[bool], None] = lambda level: None,
     ) -> None:
-        """``raised`` is called, by a thread, when the interrupt rises. Compiles the machine where that was not done."""
+        """``interrupt`` is called with the level of that pin when it changes, by a thread that must not be kept.
+
+        Compiles the machine where that was not done.
+        """
         if not (build_dir / "sim" / "server.hpp").is_file():
             raise UserError(f"{build_dir} was made by an older hwgen. Run hwgen build again.")
         self.binary, self.compile_seconds = compile_rtl(build_dir)
@@ -57,7 +60,7 @@ class LiveMachine:
         assert self._child.stdin is not None and self._child.stdout is not None
         self._requests = self._child.stdin
         self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
-        reader = threading.Thread(target=_listen, args=(self._child.stdout, self._answers, raised), daemon=True)
+        reader = threading.Thread(target=_listen, args=(self._child.stdout, self._answers, interrupt), daemon=True)
         reader.start()
         self.close = weakref.finalize(self, _end, self._child, reader, self._folder)
         """Ends the process; may be called again."""
@@ -115,13 +118,13 @@ class LiveMachine:
         return answer
 
 
-def _listen(output: IO[bytes], answers: queue.SimpleQueue[str], raised: Callable[[], None]) -> None:
-    """Sort what the process says: answers, and interrupts. An empty answer is the end."""
+def _listen(output: IO[bytes], answers: queue.SimpleQueue[str], interrupt: Callable[[bool], None]) -> None:
+    """Sort what the process says: answers, and the interrupt. An empty answer is the end."""
     with output:
         for line in output:
             text = line.decode().strip()
-            if text == "raised":
-                raised()
+            if text.startswith("interrupt "):
+                interrupt(text.endswith("1"))
             else:
                 answers.put(text)
     answers.put("")

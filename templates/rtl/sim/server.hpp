@@ -11,7 +11,7 @@
 //
 // Time passes while a register is read or written, and between requests from a start until the machine is seen idle. A
 // stopped clock still makes the few cycles of a register access, in which the memory stands still.
-// Standard output also gets a line "raised" when the interrupt rises. Ends with the end of standard input.
+// Standard output also gets a line "interrupt LEVEL" when that pin changes. Ends with the end of standard input.
 #ifndef HWGEN_SERVER_HPP
 #define HWGEN_SERVER_HPP
 
@@ -60,15 +60,13 @@ int serve(Machine& machine, Fail fail) {
   constexpr int kCyclesBetweenLooks = 200;
   Requests requests;
   std::string line;
-  bool clocked = true, runs = false, raised = false;
+  bool clocked = true, runs = false, interrupt = false;
   machine.reset();
   const auto notice = [&]() {
-    const bool level = machine.interrupt();
-    if (level && !raised) {
-      std::printf("raised\n");
-      std::fflush(stdout);
-    }
-    raised = level;
+    if (machine.interrupt() == interrupt) return;
+    interrupt = !interrupt;
+    std::printf("interrupt %d\n", int(interrupt));
+    std::fflush(stdout);
   };
   while (true) {
     if (runs && clocked && !requests.waiting()) {
