@@ -56,7 +56,7 @@ $(BOARD_STAMP): pyproject.toml
 	@rm -rf $(BOARD_VENV)
 	@$(PYTHON) -m venv $(BOARD_VENV) || $(PYTHON) -m virtualenv -q $(BOARD_VENV)
 	@echo "installing hwgen and pynq into $(BOARD_VENV)"
-	@$(BOARD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[board]' pytest
+	@$(BOARD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[board]' pytest pytest-xdist
 	@$(BOARD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	  "$$(sed -n 's/^sim = \["\(.*\)"\]$$/\1/p' pyproject.toml)"
 	@touch $@
@@ -64,10 +64,10 @@ $(BOARD_STAMP): pyproject.toml
 board-venv: $(BOARD_STAMP)
 
 test-board: $(BOARD_STAMP)
-	$(BOARD_VENV)/bin/python -m pytest -m "not slow" $(BOARD_TESTS)
+	$(BOARD_VENV)/bin/python -m pytest -m "not slow" -n auto --dist loadgroup $(BOARD_TESTS)
 
 test-board-all: $(BOARD_STAMP)
-	$(BOARD_VENV)/bin/python -m pytest $(BOARD_TESTS)
+	$(BOARD_VENV)/bin/python -m pytest -n auto --dist loadgroup $(BOARD_TESTS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

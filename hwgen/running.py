@@ -44,7 +44,8 @@ def run(
     if output is not None and not output.resolve().parent.is_dir():
         raise UserError(f"cannot write {output}: its folder does not exist. Create it or choose another path.")
     try:
-        progress("opening the accelerator", 0, 0)
+        first = "; compiles the SystemVerilog the first time" if device == "rtl" else ""
+        progress(f"opening the accelerator{first}", 0, 0)
         with _opened(directory, device, batch) as net:
             images, names = _images(net, input)
             progress(f"running {len(images)} images", 0, 0)

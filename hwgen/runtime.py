@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import functools
 import hashlib
 import json
 import queue
@@ -346,12 +345,17 @@ class HwgenDriver(_DefaultIP):  # type: ignore[misc]  # pynq has no types
         )
 
 
-@functools.lru_cache(maxsize=1)
+_loops: list[asyncio.AbstractEventLoop] = []
+_making_loop = threading.Lock()
+
+
 def _interrupt_loop() -> asyncio.AbstractEventLoop:
-    """An event loop in a thread of its own: PYNQ's interrupts belong to the loop in which they were made."""
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="hwgen interrupts", daemon=True).start()
-    return loop
+    """An event loop in a thread of its own, one a process: PYNQ's interrupts belong to the loop they were made in."""
+    with _making_loop:
+        if not _loops:
+            _loops.append(asyncio.new_event_loop())
+            threading.Thread(target=_loops[0].run_forever, name="hwgen interrupts", daemon=True).start()
+        return _loops[0]
 
 
 def _in_interrupt_loop(function: Callable[[], Any]) -> Any:
@@ -760,9 +764,12 @@ class Accelerator:
                 f"{bitstream} is another machine (configuration 0x{int(str(config), 0):08x}, the Program needs "
                 f"0x{stated:08x}). Use the bitstream of this build."
             )
-        if "interrupt" in description.get("interrupts", {}):
+        if "interrupt" not in description.get("interrupts", {}):
+            return overlay, self._driver(overlay, found[0])
+        try:
             return overlay, _in_interrupt_loop(lambda: self._driver(overlay, found[0]))
-        return overlay, self._driver(overlay, found[0])
+        except (OSError, RuntimeError):  # no access to the UIO device
+            return overlay, HwgenDriver({**description, "device": overlay.device, "interrupts": {}})
 
     @staticmethod
     def _driver(overlay: Any, name: str) -> HwgenDriver:
@@ -1091,6 +1098,7 @@ class Accelerator:
             self._lost = 0 if woken else self._lost + 1
             self.driver.clear_interrupt()
             if self._lost == LOST_INTERRUPTS:  # they do not arrive
+                interrupt.cancel()
                 self._interrupt = None
         return seconds
 

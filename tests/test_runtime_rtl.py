@@ -33,6 +33,7 @@ from hwgen.runtime import AcceleratorTimeout, MachineError, OverlayError
 from hwgen.runtime_devices import RtlDevice, SimulatedBuffer, deployed
 from simulated_boards import Opened
 
+pytestmark = pytest.mark.xdist_group("rtl_board")  # one compilation
 ROOT = Path(__file__).resolve().parent.parent
 FASHION = ROOT / "examples" / "fashion"
 
