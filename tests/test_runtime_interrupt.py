@@ -128,6 +128,7 @@ def test_without_a_uio_device_it_polls(opened: Open, tiny_build: Path, monkeypat
     assert np.array_equal(net(case.frames(2)), case.logits(case.frames(2)))
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # PYNQ's half-made UioController
 def test_without_access_to_the_uio_device_it_polls(
     opened: Open, tiny_build: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
