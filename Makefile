@@ -18,7 +18,8 @@ CPP := $(wildcard templates/hls/include/*.hpp templates/hls/sim/*.h templates/hl
 help:
 	@echo "make demo      build the Fashion-MNIST example for the ZCU102 and simulate it (about 5 minutes)"
 	@echo "make test      fast tests;  make test-all: also the slow ones"
-	@echo "make test-board  the runtime with the real pynq library, in an environment of its own; test-board-all: also the slow ones"
+	@echo "make test-board  the runtime with the real pynq library, in .venv-board;  make test-board-all: also the slow ones"
+	@echo "make board-venv  only set up $(BOARD_VENV)"
 	@echo "make lint      ruff, mypy and clang-format"
 	@echo "make format    apply the formatters"
 	@echo "make golden    rewrite the reviewed files under tests/golden/"
@@ -41,7 +42,8 @@ $(STAMP): pyproject.toml constraints.txt
 
 # mean and deviation of the training pixels, as in example.json
 demo: $(STAMP)
-	$(BIN)/hwgen build $(EXAMPLE)/fashion_vit.onnx --board zcu102 --mean 0.2860 --std 0.3530 -o $(DEMO) --quiet
+	$(BIN)/hwgen build $(EXAMPLE)/fashion_vit.onnx --board zcu102 --mean 0.2860 --std 0.3530 \
+	  --classes $(EXAMPLE)/classes.txt -o $(DEMO) --quiet
 	$(BIN)/python $(EXAMPLE)/demo.py $(DEMO)
 	$(BIN)/hwgen sim $(DEMO) --level rtl --frames 16
 
@@ -56,7 +58,7 @@ $(BOARD_STAMP): pyproject.toml
 	@rm -rf $(BOARD_VENV)
 	@$(PYTHON) -m venv $(BOARD_VENV) || $(PYTHON) -m virtualenv -q $(BOARD_VENV)
 	@echo "installing hwgen and pynq into $(BOARD_VENV)"
-	@$(BOARD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[board]' pytest pytest-xdist
+	@$(BOARD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[board,board-test]'
 	@$(BOARD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	  "$$(sed -n 's/^sim = \["\(.*\)"\]$$/\1/p' pyproject.toml)"
 	@touch $@
