@@ -223,7 +223,8 @@ class Bench {
   void cycle();
   void write_register(uint32_t address, uint32_t value);
   uint32_t read_register(uint32_t address);
-  bool interrupt() const { return top_->__SYM__interrupt != 0; }  // Verilator renames a port that is a word of some compilers
+  // Verilator renames a port that is a word of some compilers
+  bool interrupt() const { return top_->__SYM__interrupt != 0; }
 
   std::FILE* timeline = nullptr;
 
