@@ -456,6 +456,7 @@ class RtlDevice(SimulatedDevice):
 
     def __init__(self, build: Path, *, memory: Memory | None = None, **options: Any) -> None:
         """``memory`` is the model of the memory behind the AXI ports. Compiles, which takes minutes the first time."""
+        read_build(build)  # what is no build is said first
         self._hang = False
         this = weakref.ref(self)  # so that the machine does not keep its device
 

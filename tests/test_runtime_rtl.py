@@ -196,6 +196,8 @@ def test_hwgen_run(case: Opened, hwgen: Callable[..., Any], tmp_path: Path) -> N
     assert ran.code == 0, ran.err
     assert np.array_equal(np.load(tmp_path / "y.npy"), case.logits(frames))
     assert ran.json["device"] == "rtl" and ran.json["cycles"] > 0
+    ran = hwgen("run", tmp_path, tmp_path / "x.npy", "--device", "rtl")
+    assert ran.code == 2 and "is not a build folder" in ran.err
 
 
 def readme_lines() -> str:
