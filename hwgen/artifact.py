@@ -26,7 +26,7 @@ FORMAT = "hwgen build"
 FORMAT_VERSION = 2
 CONTENT = (
     *("manifest.json", "report.json", "program.bin", "weights.bin", "model.onnx"),
-    *("hls", "rtl", "sim", "sim-cache", "deploy"),
+    *("hls", "rtl", "sim", "sim-cache", "deploy", "vivado"),
 )
 """What a build folder may hold; anything else in it is the user's and keeps hwgen from replacing the folder."""
 

@@ -43,7 +43,7 @@ class Board:
     title: str
     part: str
     dsp_kind: str
-    """Decides how operands are packed; this version packs for DSP48E2 only."""
+    """DSP48E2, or DSP48E1, for which this version builds no machine."""
     clock_mhz: float
     resources: dict[str, int]
     """What the part has; keys are :data:`RESOURCES`."""
@@ -60,6 +60,10 @@ class Board:
     control_bytes: int
     sources: dict[str, str]
     """Section of the file -> where its figures come from."""
+    board_part: str = ""
+    """Name of Vivado's board files, without version; empty: none, the processing system is left at its defaults."""
+    board_connections: str = ""
+    """Pairs of a connector and what is plugged into it."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for manifest.json and ``--json``; :func:`board_from_dict` reads it back."""
@@ -85,7 +89,7 @@ class _BoardSection(_Strict):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
     title: str = ""
     part: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
-    dsp: Literal["DSP48E2"]
+    dsp: Literal["DSP48E2", "DSP48E1"]
     source: _Text
 
 
@@ -133,6 +137,12 @@ class _Control(_Strict):
     source: _Text
 
 
+class _Vivado(_Strict):
+    board_part: Annotated[str, Field(pattern=r"^[\w.-]+:[\w.-]+:[\w.-]+$")]
+    board_connections: Annotated[str, Field(pattern=r"^([\w.-]+ [\w.-]+(:[\w.-]+){3}( |$))*$")] = ""
+    source: _Text
+
+
 class _Port(_Strict):
     name: Literal["gmem_w0", "gmem_w1", "gmem_w2", "gmem_w3", "gmem_io"]
     slave: _Text
@@ -146,6 +156,7 @@ class _BoardFile(_Strict):
     clock: _Clock
     ddr: _Ddr
     control: _Control
+    vivado: _Vivado | None = None
     ports: tuple[_Port, ...]
 
     @model_validator(mode="after")
@@ -220,7 +231,7 @@ def load_board(name_or_path: str | Path) -> Board:
 
 def _board(file: _BoardFile) -> Board:
     resources = {key: int(getattr(file.resources, key)) for key in RESOURCES}
-    sections = ("board", "resources", "planning", "clock", "ddr", "control")
+    sections = ("board", "resources", "planning", "clock", "ddr", "control", *(["vivado"] if file.vivado else []))
     return Board(
         name=file.board.name,
         title=file.board.title or file.board.name,
@@ -239,4 +250,6 @@ def _board(file: _BoardFile) -> Board:
         control_base=file.control.base,
         control_bytes=file.control.bytes,
         sources={section: getattr(file, section).source for section in sections},
+        board_part=file.vivado.board_part if file.vivado else "",
+        board_connections=file.vivado.board_connections if file.vivado else "",
     )

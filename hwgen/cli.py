@@ -198,15 +198,24 @@ def build(
             "--synth", help="Also run Vitis HLS, if it is installed, and put what it reports into report.json."
         ),
     ] = None,
+    bitstream: Annotated[
+        bool | None,
+        typer.Option(
+            "--bitstream",
+            help="Also make the bitstream of the SystemVerilog, if Vivado is installed (hours). What Vivado reports "
+            "goes into report.json, the bitstream into deploy/.",
+        ),
+    ] = None,
     verbose: Verbose = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Compile MODEL for a board and write the build folder.
 
-    Writes manifest.json, report.json, program.bin, weights.bin, model.onnx and the Vitis HLS project hls/, all or
-    nothing. Options may also stand in hwgen.toml in the current folder; the command line wins. Exit code 2 if the model
-    is not mapped completely or does not fit the board.
+    Writes manifest.json, report.json, program.bin, weights.bin, model.onnx, the Vitis HLS project hls/, the
+    SystemVerilog rtl/ and its simulation sim/, the scripts for a bitstream vivado/, and what a board needs deploy/; all
+    or nothing. Options may also stand in hwgen.toml in the current folder; the command line wins. Exit code 2 if the
+    model is not mapped completely or does not fit the board.
     """
     from hwgen import pipeline, settings
     from hwgen.report import terminal
@@ -221,6 +230,7 @@ def build(
         "std": settings.numbers(std, "--std"),
         "classes": classes,
         "synth": synth,
+        "bitstream": bitstream,
         "target_fps": target_fps,
     }
     options = settings.resolve(given, Path.cwd())

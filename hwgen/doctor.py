@@ -34,6 +34,7 @@ class Tool:
 
 
 VITIS = "install AMD Vitis and source its settings64.sh; only synthesis needs it"
+VIVADO = "install AMD Vivado and source its settings64.sh; only a bitstream needs it"
 
 TOOLS = (
     Tool("g++", ("--version",), "C simulation (hwgen sim --level csim)", "apt install g++", needed=True),
@@ -41,6 +42,7 @@ TOOLS = (
     Tool("vitis_hls", ("-version",), "synthesis, up to Vitis 2023.2 (hwgen build --synth)", VITIS),
     Tool("vitis-run", ("--version",), "synthesis, Vitis 2024.1 and later (hwgen build --synth)", VITIS),
     Tool("v++", ("--version",), "synthesis, Vitis 2024.1 and later", VITIS),
+    Tool("vivado", ("-version",), "bitstream (hwgen build --bitstream)", VIVADO),
     Tool("make", ("--version",), "RTL simulation (hwgen sim --level rtl)", "apt install make"),
 )
 

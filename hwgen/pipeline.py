@@ -18,6 +18,7 @@ from hwgen.backends import board as on_board
 from hwgen.backends import hls, rtl
 from hwgen.board import Board, load_board
 from hwgen.classes import classes_of_metadata, read_classes
+from hwgen.errors import FitError, Problem
 from hwgen.frontend.coverage import Coverage
 from hwgen.frontend.onnx_file import OnnxGraph, read_proto
 
@@ -45,6 +46,7 @@ class BuildOptions:
     synth: bool = False
     classes: Path | None = None
     """Text file with a name for each logit; None: what the model's metadata says, if anything."""
+    bitstream: bool = False
     target_fps: float | None = None
     """None: as fast as the board allows; else the smallest machine that is modelled to be so fast."""
 
@@ -76,20 +78,29 @@ def build(options: BuildOptions, progress: Progress = silent) -> dict[str, Any]:
     target = options.output.resolve()
     check_target(target)
     board = load_board(options.board)
+    on_board.block_design(board, config_hash=0)  # ports that the part does not have are said before all else
     progress("reading the model", 0, 0)
     loaded = frontend.load(options.model)
     graph = passes.run(loaded.require(), options.mean, options.std)
     classes = _classes(options, loaded.onnx, graph)
     progress("planning", 0, 0)
     clock_mhz = board.clock_mhz if options.clock_mhz is None else options.clock_mhz
-    planned = plan.plan(
-        graph,
-        board,
-        batch=options.batch,
-        clock_mhz=clock_mhz,
-        target_fps=options.target_fps,
-        progress=lambda line: progress(f"planning: {line}", 0, 0),
-    )
+    unsupported = _unsupported(board)
+    try:
+        planned = plan.plan(
+            graph,
+            board,
+            batch=options.batch,
+            clock_mhz=clock_mhz,
+            target_fps=options.target_fps,
+            progress=lambda line: progress(f"planning: {line}", 0, 0),
+        )
+    except FitError as error:
+        if not unsupported:
+            raise
+        raise FitError(error.message, (*unsupported, *error.problems)) from error
+    if unsupported:
+        raise FitError("No machine can be built for this board:", unsupported)
     report = _report(options, board, graph, planned)
     with replacing(target) as folder:
         progress("writing", 0, 0)
@@ -106,7 +117,21 @@ def build(options: BuildOptions, progress: Progress = silent) -> dict[str, Any]:
     if options.synth:
         progress("synthesizing", 0, 0)
         report = _synthesize(target, report)
+    if options.bitstream:
+        progress("making the bitstream", 0, 0)
+        report = {**report, "bitstream": on_board.run_vivado(target)}
     return plain(report)  # type: ignore[no-any-return]
+
+
+def _unsupported(board: Board) -> list[Problem]:
+    """What of the part itself keeps a machine from being built, however small the model."""
+    if board.dsp_kind == "DSP48E2":
+        return []
+    reason = (
+        f"{board.part} has {board.dsp_kind} multipliers; this version's SystemVerilog instantiates DSP48E2, and its "
+        "C++ packs two products for the 27 bits of one"
+    )
+    return [Problem(f"board {board.name}", "", reason, "Use a board with a Zynq UltraScale+, such as zcu102")]
 
 
 def self_contained(model: Path) -> bytes:

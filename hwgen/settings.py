@@ -32,6 +32,7 @@ class Settings(BaseModel):
     std: tuple[_Positive, ...] | None = None
     classes: str | None = None
     synth: bool = False
+    bitstream: bool = False
     target_fps: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
@@ -78,6 +79,7 @@ def resolve(given: dict[str, Any], folder: Path) -> BuildOptions:
         std=settings.std,
         classes=None if settings.classes is None else Path(settings.classes),
         synth=settings.synth,
+        bitstream=settings.bitstream,
         target_fps=settings.target_fps,
     )
 

@@ -59,7 +59,7 @@ def test_a_bug_says_so(hwgen: Hwgen, tiny_model: Path, tmp_path: Path, monkeypat
 
 def test_boards(hwgen: Hwgen) -> None:
     entries = hwgen("boards", "--json").json
-    assert [e["name"] for e in entries] == ["zcu102"]
+    assert [e["name"] for e in entries] == ["kv260", "pynq-z2", "zcu102"]
     assert "xczu9eg-ffvb1156-2-e" in hwgen("boards").out
     assert "UG1182" in hwgen("boards", "-v").out
     assert hwgen("boards", "-q").out == ""
@@ -186,7 +186,7 @@ def test_wheel_in_an_empty_environment(tiny_model: Path, tmp_path: Path) -> None
         )
 
     boards = run("boards", "--json")
-    assert boards.returncode == 0 and json.loads(boards.stdout)[0]["name"] == "zcu102", boards.stderr
+    assert boards.returncode == 0 and json.loads(boards.stdout)[-1]["name"] == "zcu102", boards.stderr
     built = run("build", str(tiny_model), "--board", "zcu102", "-o", "b")
     assert built.returncode == 0, built.stderr
     assert (tmp_path / "elsewhere" / "b" / "hls" / "include").is_dir()

@@ -19,6 +19,7 @@ from onnx import numpy_helper
 from conftest import ROOT, Ran
 from hwgen import artifact, pipeline
 from hwgen.errors import UserError
+from hwgen.resources import folder
 from qdq_models import Model, save, small_vit
 
 Hwgen = Callable[..., Ran]
@@ -45,8 +46,9 @@ def test_contract(hwgen: Hwgen, tiny_model: Path, tmp_path: Path) -> None:
     report = ran.json
     assert report == json.loads((target / "report.json").read_text())
     assert {"dsp", "bram36", "lut", "ff"} <= set(report["resources"])
-    for use in report["resources"].values():
-        assert 0 < use["used"] <= use["limit"] <= use["available"] and use["source"] == "estimated"
+    for name, use in report["resources"].items():
+        assert 0 < use["used"] <= use["available"] and use["limit"] <= use["available"] and use["source"] == "estimated"
+        assert (use["rtl"] is None) == (name == "ff") and (use["rtl"] or 0) <= use["limit"]
     assert [n for n, use in report["resources"].items() if use["at_least"]] == ["lut", "ff"]
     performance = report["performance"]
     assert performance["clock_mhz"] == 150 and performance["batch"] == 2 and performance["source"] == "estimated"
@@ -221,10 +223,27 @@ def test_wrong_hwgen_toml(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("board", ["kv260", "pynq-z2"])
+def test_boards_that_are_too_small_say_so(board: str, hwgen: Hwgen, tiny_model: Path, tmp_path: Path) -> None:
+    """As boards/<name>/README.md reports it."""
+    ran = hwgen("build", tiny_model, "--board", board, "-o", tmp_path / "b")
+    refused(ran, "does not fit the board", "the smallest machine needs", "LUT", "BRAM36")
+    assert ("DSP48E1" in ran.err) == (board == "pynq-z2")
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_part_without_dsp48e2_is_refused(hwgen: Hwgen, tiny_model: Path, tmp_path: Path) -> None:
+    text = (folder("boards") / "zcu102" / "board.toml").read_text(encoding="utf-8")
+    (tmp_path / "board.toml").write_text(text.replace('dsp = "DSP48E2"', 'dsp = "DSP48E1"'), encoding="utf-8")
+    ran = hwgen("build", tiny_model, "--board", tmp_path, "-o", tmp_path / "b")
+    refused(ran, "No machine can be built for this board", "DSP48E1 multipliers", "Use a board with")
+    assert not (tmp_path / "b").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--board", "zcu201"], ["zcu201", "Use one of: zcu102"]),
+        (["--board", "zcu201"], ["zcu201", "Use one of: kv260, pynq-z2, zcu102"]),
         ([], ["board is not given", "hwgen boards"]),
         (["--board", "zcu102", "--mean", "a,b"], ["--mean", "0.485,0.456,0.406"]),
         (["--board", "zcu102", "--mean", "0.5"], ["belong together"]),

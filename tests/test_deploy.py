@@ -23,7 +23,7 @@ from hwgen.artifact import read_build
 from hwgen.backends.board import IPS, render_hwh
 from hwgen.backends.board.hwh import registers
 from hwgen.backends.rtl import simulate as rtl
-from hwgen.board import load_board
+from hwgen.board import board_names, load_board
 from hwgen.numerics import ALL_CODES, dequantize
 from hwgen.plan.program import LANES, MAGIC, VERSION, WORD_BYTES, Queue
 
@@ -160,20 +160,22 @@ def test_handoff_wires_every_port() -> None:
     assert {(r.get("MASTERBUSINTERFACE"), r.get("SLAVEBUSINTERFACE")) for r in ranges} == {
         (f"m_axi_{port.name}", port.slave) for port in board.ports
     }
+    highest = max(int(r.get("HIGHVALUE") or "0", 16) for r in ranges)
+    assert highest == 0x8_7FFF_FFFF  # 4 GiB: half of them from 0x8_0000_0000 on
     buses = {b.get("NAME"): b for b in ps.iter("BUSINTERFACE")}
     for port in board.ports:
         mine = next(b for b in top.iter("BUSINTERFACE") if b.get("NAME") == f"m_axi_{port.name}")
         theirs = buses[port.slave]
         assert mine.get("BUSNAME") == theirs.get("BUSNAME")
         assert mine.get("DATAWIDTH") == theirs.get("DATAWIDTH") == "128"
-    control = next(r for r in ps.iter("MEMRANGE"))
-    assert (control.get("BASEVALUE"), control.get("HIGHVALUE")) == ("0xA0000000", "0xA000FFFF")
+    control = {r.get("INSTANCE"): (r.get("BASEVALUE"), r.get("HIGHVALUE")) for r in ps.iter("MEMRANGE")}
+    assert control == {"hwgen_top_0": ("0xA0000000", "0xA000FFFF"), "axi_intc_0": ("0xA0010000", "0xA001FFFF")}
     assert 'NAME="CONFIG_HASH" VALUE="0x00c0ffee"' in text
     ports = {(m, p.get("NAME")): p for m, module in modules.items() for p in module.iter("PORT")}
     for (module, name), port in ports.items():  # each wire is known at both ends, driven at one
         for end in port.iter("CONNECTION"):
             other = ports[end.get("INSTANCE"), end.get("PORT")]
-            assert [(c.get("INSTANCE"), c.get("PORT")) for c in other.iter("CONNECTION")] == [(module, name)]
+            assert (module, name) in [(c.get("INSTANCE"), c.get("PORT")) for c in other.iter("CONNECTION")]
             assert {port.get("DIR"), other.get("DIR")} == {"I", "O"}
 
 
@@ -185,6 +187,28 @@ def test_registers_do_not_overlap(ip: str) -> None:
     assert (max(offsets) < 0x80) == (ip == "hls")
 
 
+@pytest.mark.parametrize("ip", sorted(IPS))
+@pytest.mark.parametrize("name", board_names())
+def test_pynq_reads_the_handoff_of_each_board(name: str, ip: str, tmp_path: Path) -> None:
+    pytest.importorskip("pynqmetadata", reason="pynq is not installed (make test-board)")
+    from pynqmetadata.frontends import Metadata
+    from pynqmetadata.views.runtime.runtime_metadata_parser import RuntimeMetadataParser
+
+    board = load_board(name)
+    text = render_hwh(board, config_hash=1, ip=ip)
+    assert text is not None
+    (tmp_path / "hwgen.hwh").write_text(text)
+    parser = RuntimeMetadataParser(Metadata(input=tmp_path / "hwgen.hwh"))
+    top = parser.ip_dict["hwgen_top_0"]
+    assert (top["type"], top["phys_addr"], top["addr_range"]) == (IPS[ip], board.control_base, board.control_bytes)
+    assert top["interrupts"]["interrupt"]["controller"] == "axi_intc_0"
+    assert parser.ip_dict["axi_intc_0"]["phys_addr"] == board.control_base + board.control_bytes
+    irq = 61 if name == "pynq-z2" else 121  # IRQ_F2P[0], pl_ps_irq0[0]
+    assert parser.interrupt_controllers["axi_intc_0"]["raw_irq"] == irq
+    clock = parser.clock_dict[0]
+    assert (clock["enable"], clock["divisor0"] * clock["divisor1"]) == (1, 10 if name == "pynq-z2" else 15)
+
+
 def test_boards_of_other_families_get_no_handoff() -> None:
-    board = replace(load_board("zcu102"), part="xc7z020clg400-1")
+    board = replace(load_board("zcu102"), part="xcvc1902-vsva2197-2MP-e-S")
     assert render_hwh(board, config_hash=1) is None

@@ -12,15 +12,15 @@ from hwgen.plan import program
 from hwgen.resources import folder
 
 HEADER_FILE = folder("templates") / "hls" / "include" / "instruction.hpp"
-WAITS = ("waits", "wait_mask")
-"""Fields that a machine without overlap has no use for."""
+UNUSED = ("waits", "wait_mask", "next_queue", "first_queue")
+"""Waits are looked at in the record itself; the sequential order is for machines without overlap."""
 
 
 def python_fields(dtype: np.dtype) -> dict[str, tuple[int, int, bool]]:
     """Name -> (byte offset, bits, signed), without what is reserved; each element of an array on its own."""
     found = {}
     for name in dtype.names or ():
-        if not name.startswith(("reserved", "spare")) and name not in WAITS:
+        if not name.startswith(("reserved", "spare")) and name not in UNUSED:
             kind, offset = dtype.fields[name][:2]
             size = kind.base.itemsize
             for index in range(kind.itemsize // size):
@@ -47,12 +47,18 @@ def constants(text: str, prefix: str) -> dict[str, int]:
     return {n: int(v) for n, v in re.findall(rf"constexpr int {prefix}_(\w+) = (\d+);", text)}
 
 
+def offsets(text: str) -> dict[str, int]:
+    return {n.lower(): int(v) for n, v in re.findall(r"constexpr int BYTE_(\w+) = (\d+);", text)}
+
+
 def differences(text: str) -> list[str]:
     """Everything in which the header is not the Python definition."""
     pairs = {
         "instruction": (cpp_fields(text, "Instruction", "ins"), python_fields(program.INSTRUCTION)),
         "header": (cpp_fields(text, "Header", "header"), python_fields(program.HEADER)),
         "opcodes": (constants(text, "OP"), {o.name: o.value for o in program.Opcode}),
+        "queues": (constants(text, "QUEUE"), {q.name: q.value for q in program.Queue}),
+        "offsets": (offsets(text), {n: program.INSTRUCTION.fields[n][1] for n in offsets(text)}),
         "flags": (constants(text, "FLAG"), {f.name: f.value for f in program.Flag}),
         "magic": (re.findall(r"unsigned MAGIC = (\w+);", text), [f"0x{program.MAGIC:08X}"]),
         "version": (re.findall(r"unsigned VERSION = (\d+);", text), [str(program.VERSION)]),
@@ -74,6 +80,8 @@ def test_header_is_the_definition() -> None:
         ("header.input_words = field<16, 32>", "header.input_words = field<20, 32>", "header"),
         ("OP_POOL = 7", "OP_POOL = 8", "opcodes"),
         ("FLAG_ADD = 8", "FLAG_ADD = 16", "flags"),
+        ("QUEUE_MLP = 7", "QUEUE_MLP = 6", "queues"),
+        ("BYTE_WAITS = 104", "BYTE_WAITS = 106", "offsets"),
         ("header.queue_counts[3] = field<48, 32>", "header.queue_counts[3] = field<44, 32>", "header"),
         ("MAGIC = 0x4E", "MAGIC = 0x4F", "magic"),
     ],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small parts of the C++ on their own: arithmetic against hwgen.numerics, and the simulation's stream."""
+"""Small parts of the C++ on their own: arithmetic against hwgen.numerics."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from hwgen import numerics as nx
 from hwgen.backends.hls import emit as emit_module
 from hwgen.backends.hls.csim import GNU_WARNINGS, STANDARD, WARNINGS, ap_int_include, find_compiler
 from hwgen.kernels.mlp import norm_reciprocal
-from hwgen.resources import folder
 
 ARITHMETIC = r"""
 #include <cstdio>
@@ -96,36 +94,3 @@ def test_arithmetic(tmp_path: Path) -> None:
     assert len(found) == len(expected)
     wrong = [(line, f, e) for line, f, e in zip(lines, found, expected, strict=True) if f != e]
     assert wrong == []
-
-
-STREAM = r"""
-#include <hls_stream.h>
-int main(int argc, char**) {
-  {
-    hls::stream<int, 2> fifo("between");
-    fifo.write(1);
-    %s
-  }
-  return hls::stream_failures() + 10 * (argc - 1);
-}
-"""
-
-
-@pytest.mark.parametrize(
-    ("body", "code", "message"),
-    [
-        ("fifo.write(2); return fifo.read() == 1 && fifo.read() == 2 && fifo.empty() ? 0 : 9;", 0, ""),
-        ("fifo.write(2);", 1, "stream between still holds 2 of 2 entries"),
-        ("fifo.write(2); fifo.write(3);", 5, "between: write to a full stream (depth 2)"),
-        ("fifo.read(); fifo.read();", 5, "between: read of an empty stream (depth 2)"),
-        ("int x = 0; return fifo.read_nb(x) && x == 1 && !fifo.read_nb(x) ? 0 : 9;", 0, ""),
-    ],
-)
-def test_stream(tmp_path: Path, body: str, code: int, message: str) -> None:
-    file, binary = tmp_path / "stream.cpp", tmp_path / "stream"
-    file.write_text(STREAM % body)
-    include = folder("templates") / "hls" / "sim"
-    flags = [STANDARD, *WARNINGS, f"-I{include}"]
-    subprocess.run([find_compiler(), *flags, str(file), "-o", str(binary)], check=True)
-    done = subprocess.run([str(binary)], capture_output=True, text=True, check=False)
-    assert (done.returncode, message in done.stderr) == (code, True)

@@ -629,9 +629,12 @@ def test_pynq_reads_the_handoff_file(codes: Opened) -> None:
     ]
     assert (offsets["frames"], offsets["trace_enable"], offsets["error"]) == (0x70, 0x78, 0x100)
     assert offsets["store_waiting"] == 0x110 + 8 * 8 + 4
-    assert not overlay.interrupt_pins  # PYNQ knows those behind an axi_intc only
+    interrupt = overlay.interrupt_pins["hwgen_top_0/interrupt"]
+    assert (interrupt["controller"], interrupt["index"]) == ("axi_intc_0", 0)
+    assert overlay.interrupt_controllers["axi_intc_0"]["raw_irq"] == 121  # pl_ps_irq0[0]
+    assert overlay.ip_dict["axi_intc_0"]["phys_addr"] == 0xA001_0000
     assert overlay.clock_dict[0]["enable"] == 1
     assert pynq.Clocks.fclk0_mhz == pytest.approx(100, rel=1e-3)
     blocks = overlay.parser.md.blocks
-    assert set(blocks) == {"hwgen_top_0", "zynq_ultra_ps_e_0", "clk_wiz_0"}
+    assert {"hwgen_top_0", "zynq_ultra_ps_e_0", "clk_wiz_0", "axi_intc_0"} < set(blocks)
     assert "pl_ps_irq0" in blocks["zynq_ultra_ps_e_0"].ports

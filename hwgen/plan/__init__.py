@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from hwgen import ir
 from hwgen.errors import FitError, Problem
-from hwgen.plan import cost, timing
+from hwgen.plan import cost, network, timing
 from hwgen.plan.assemble import assemble, trace_offsets
 from hwgen.plan.kernel import Kernel, describe
 from hwgen.plan.program import Config, Program
@@ -123,36 +123,47 @@ def plan(
     return Plan(
         program,
         _kernel_plans(graph, kernels, design),
+        _resources(design, board, limits),
         {
-            name: {
-                "used": used,
-                "available": int(board.resources[name]),
-                "limit": limits[name],
-                "source": "estimated",
-                "at_least": name in cost.LOWER_BOUNDS,
-            }
-            for name, used in design.resources.items()
-        },
-        {
-            "latency_cycles": design.cycles,
-            "interval_cycles": design.cycles,
-            "frames_per_second": round(clock * 1e6 / design.cycles, 3),
+            **_timed(network.simulate, program, clock),
             "clock_mhz": clock,
             "batch": batch,
             "source": "estimated",
-            "rtl": _modelled(program, cycles, clock),
+            "rtl": {**_timed(timing.simulate, program, clock, cycles), "source": "modelled"},
         },
         _tiles(kernels, design),
     )
 
 
-def _modelled(program: Program, interval: float, clock_mhz: float) -> dict[str, Any]:
-    """What the cycle model says about the machine in SystemVerilog, behind the memory that `hwgen sim` assumes."""
+def _resources(design: Design, board: BoardLike, limits: dict[str, int]) -> dict[str, dict[str, Any]]:
+    """Of the HLS machine (``used``) and of the one in SystemVerilog (``rtl``; no estimate of its registers)."""
+    rtl = cost.rtl_resources(design.config)
     return {
-        "latency_cycles": timing.simulate(program, 1).done[0],
+        name: {
+            "used": used,
+            "rtl": rtl.get(name),
+            "available": int(board.resources[name]),
+            "limit": limits[name],
+            "source": "estimated",
+            "at_least": name in cost.LOWER_BOUNDS,
+        }
+        for name, used in design.resources.items()
+    }
+
+
+def _timed(
+    simulate: Callable[[Program, int], timing.Timeline],
+    program: Program,
+    clock_mhz: float,
+    interval: float | None = None,
+) -> dict[str, Any]:
+    """Latency and steady state of a machine by its cycle model, behind the memory that `hwgen sim` assumes."""
+    if interval is None:
+        interval = simulate(program, MODELLED_FRAMES).interval()
+    return {
+        "latency_cycles": simulate(program, 1).done[0],
         "interval_cycles": round(interval),
         "frames_per_second": round(clock_mhz * 1e6 / interval, 3),
-        "source": "modelled",
     }
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Analytic model of cycles and resources of the HLS machine. Everything here is *estimated*: no tool has measured it.
 
-Cycles count one instruction after the other (the C++ has no overlap) and follow the loops under
-templates/hls/include, named in each function, with an initiation interval of one. T = output groups of a tile, TP =
+Cycles are those of one instruction alone and follow the loops under templates/hls/include, named in each function, with
+an initiation interval of one. T = output groups of a tile, TP =
 pixels of a pixel group, E = words that CONV's epilogue finishes in a cycle, P = pixels of a channel group. docs/plan.md
 repeats the formulas and the resource table.
 """
@@ -50,6 +50,7 @@ PLANES = 4
 PREPARED = 4
 """Columns of K^T V that are split in digits in a cycle."""
 LINEAR_ROWS = 2
+POOL_PIXELS = 4
 ROOT_BITS, RECIPROCAL_BITS = 26, 25
 READ_PIXELS = 16
 """Pixels that a window reads in a cycle."""
@@ -76,12 +77,12 @@ def conv_cycles(
     table: int,
     add: bool,
 ) -> int:
-    """``run_conv``. ``reads`` = taps * input groups, ``table`` ring rows of a table, ``add`` with a residual.
+    """``conv_compute``. ``reads`` = taps * input groups, ``table`` ring rows of a table, ``add`` with a residual.
 
     Each of ``ceil(groups / T)`` output tiles: T (``conv_parameters``), and for each run of G <= acc_groups pixel
     groups 2 T (``accumulate_first_operands``), ``reads * visits * max(G, 2 T, 4)`` (``accumulate_cycles``; visits = 2
-    where weights are not packed), ``G * T * max(TP / E, 1)`` (``finish_cycles``; one word a cycle with a residual), and
-    a cycle for each row it passes (``conv_next_run``).
+    where weights are not packed), ``G * T * max(TP / E, 1)`` (``finish_cycles``; one word a cycle with a residual).
+    Runs overlap (:mod:`hwgen.plan.network`), which this leaves out: it ranks tiles and modes.
     """
     pixels = 1 << mode
     tile = blocks // pixels
@@ -91,7 +92,7 @@ def conv_cycles(
 
     def run(size: int) -> int:
         period = max(size, 2 * tile, ACC_DISTANCE)
-        return 2 * tile + reads * visits * period + size * finish + size // columns + 3 * DRAIN
+        return 2 * tile + reads * visits * period + size * finish + 3 * DRAIN
 
     full, rest = divmod(rows * columns, acc_groups)
     each = tile + DRAIN + full * run(acc_groups) + (run(rest) if rest else 0)
@@ -108,7 +109,8 @@ def depthwise_passes(kernel: tuple[int, int]) -> int:
 def depthwise_cycles(
     groups: int, rows: int, cols: int, kernel: tuple[int, int], stride: tuple[int, int], table: int
 ) -> int:
-    """``run_depthwise``. Each group: a cycle a tap (``depthwise_weights``), ``kernel_h * C`` (``depthwise_first_rows``;
+    """``depthwise_compute``. Each group: a cycle a tap (``depthwise_weights``), ``kernel_h * C``
+    (``depthwise_first_rows``;
     C = pad accesses of a row of input), ``rows * passes * max(ceil(cols / 4), stride_h * C + 4)``
     (``depthwise_cycles``)."""
     accesses = -(-((cols - 1) * stride[1] + kernel[1]) // READ_PIXELS)
@@ -123,7 +125,7 @@ def eltwise_cycles(groups: int, rows: int, cols: int, table: int) -> int:
 
 
 def input_cycles(rows: int, block: int, words: int, width: int, channels: int) -> int:
-    """``run_load_input``: for each output row one burst of ``block`` image rows of ``words`` words
+    """``input_load``: for each output row one burst of ``block`` image rows of ``words`` words
     (``load_input_words``), then ``width`` pixels (``load_input_pixels``). ``channels`` with tables, else 0: 16 lanes,
     32 cycles each."""
     each = block * words + DDR_LATENCY + width + 2 * DRAIN
@@ -132,16 +134,16 @@ def input_cycles(rows: int, block: int, words: int, width: int, channels: int) -
 
 
 def load_cycles(rows: int, ddr_bytes_per_cycle: float) -> int:
-    """``run_load_weights``: 4 ports of 16 bytes a cycle or what the DDR gives; each 128 rows wait for the DDR and
+    """``load_chunks``: 4 ports of 16 bytes a cycle or what the DDR gives; each 128 rows wait for the DDR and
     drain."""
     rate = min(float(WEIGHT_PORTS * WORD_BYTES), ddr_bytes_per_cycle)
     return int(rows * ROW_BYTES / rate + 0.999) + -(-rows // LOAD_ROWS) * (DDR_LATENCY + DRAIN) + DECODE
 
 
 def attention_cycles(heads: int, dims: int, pixels: int, quantized: bool) -> int:
-    """``run_attention``, ``dims`` = head_dim / 16. Each head: ``dims^2`` times the first words of K and V and 4 cycles
-    a pixel (``kv_pixels``), ``16 dims * (4 dims + 1)`` to split KV in digits (``prepare_parts``), ``dims`` times the
-    first words of Q and ``4 dims`` cycles a pixel and for the last quotients (``q_digits``). 256 for the tables of the
+    """``attention_compute``, ``dims`` = head_dim / 16. Each head: ``dims^2`` times the first words of K and V and 4
+    cycles a pixel (``kv_pixels``), ``16 dims * (4 dims + 1)`` to split KV in digits (``prepare_parts``), ``dims`` times
+    the first words of Q and ``4 dims`` cycles a pixel and for the last quotients (``q_digits``). 256 for the tables of the
     quantized mode."""
     kv = dims * dims * (2 + KV_PARTS * pixels + DRAIN)
     split = LANES * dims * (LANES * dims // PREPARED + 1) + DRAIN
@@ -150,25 +152,25 @@ def attention_cycles(heads: int, dims: int, pixels: int, quantized: bool) -> int
 
 
 def pool_cycles(groups: int, pixels: int) -> int:
-    """``run_pool``: 16 pixels a cycle (``pool_pixels``), then one channel a cycle (``pool_requantize``)."""
-    return groups * (-(-pixels // READ_PIXELS) + LANES + 2 * DRAIN) + DECODE
+    """``compute_pool``: 4 pixels a cycle (``pool_pixels``), then one channel a cycle (``pool_requantize``)."""
+    return groups * (-(-pixels // POOL_PIXELS) + LANES + 2 * DRAIN) + DECODE
 
 
 def linear_cycles(groups: int, ci_groups: int, table: int) -> int:
-    """``run_linear``: 32 weights a cycle, 8 cycles for a 16 x 16 tile (``linear_weights``), then one channel a cycle
-    (``linear_finish``)."""
+    """``compute_linear``: 32 weights a cycle, 8 cycles for a 16 x 16 tile (``linear_weights``), then one channel a
+    cycle (``linear_finish``)."""
     return groups * (LANES // LINEAR_ROWS * ci_groups + LANES + 1 + 2 * DRAIN) + table_cycles(table) + DECODE
 
 
 def layer_norm_cycles(groups: int, table: int) -> int:
-    """``run_layer_norm``: a channel a cycle for the sums (``norm_sums``), a bit a cycle for the root and the
+    """``compute_layer_norm``: a channel a cycle for the sums (``norm_sums``), a bit a cycle for the root and the
     reciprocal, a channel a cycle to normalize (``norm_lanes``)."""
     root = ROOT_BITS + RECIPROCAL_BITS + 2 * DRAIN
     return 2 * (LANES * groups + DRAIN) + root + table_cycles(table) + DECODE
 
 
 def store_cycles(words: int) -> int:
-    """``run_store``: a word a cycle, one burst after the other."""
+    """``store_write``: a word a cycle, one burst after the other."""
     return words + DRAIN + DDR_LATENCY + DECODE
 
 
@@ -218,15 +220,20 @@ def bram36(bits: int, depth: int) -> float:
 
 
 INDEX_PRODUCTS = {
-    "conv": 17,
-    "depthwise": 11,
-    "eltwise": 8,
-    "attention": 9,
-    "mlp": 8,
-    "loader": 3,
-    "store": 5,
+    "conv": 10,
+    "depthwise": 4,
+    "eltwise": 6,
+    "attention": 3,
+    "mlp": 6,
+    "loader": 2,
+    "store": 3,
 }
 """Products of two sizes (memory.hpp: index_product) by header, each call of an inlined function counted."""
+
+
+def mux_luts(inputs: int) -> float:
+    """LUTs of a multiplexer for one bit: a LUT6 chooses one of four, two with a MUXF7 one of eight."""
+    return 0.5 if inputs == 2 else float(max(0, -(-inputs // 4) if inputs > 1 else 0))
 
 
 def _mul(engine: str, source: str, a: int, b: int, count: Count, dsp: int = 0) -> Part:
@@ -260,6 +267,24 @@ def _requantize_lanes(config: Config) -> float:
     return LANES * (config.epilogue_words + DW_PIXELS)
 
 
+def _table_bram(config: Config) -> float:
+    """4,096 or 256 entries with two read ports: a BRAM36 or a BRAM18."""
+    return 1.0 if config.wide_tables else 0.5
+
+
+def _slots(config: Config) -> float:
+    return config.slots
+
+
+def _slot_words(config: Config) -> float:
+    return 16 * config.slots
+
+
+def _write_luts(config: Config) -> float:
+    """Writers of several words: array and depthwise engine."""
+    return 128 * (mux_luts(config.epilogue_words) + mux_luts(DW_PIXELS))
+
+
 PARTS: tuple[Part, ...] = (
     # DSP: two int8 products in one DSP; a requantizer is one 27 x 18 product.
     _mul("conv", "conv.hpp: multiply_accumulate.product", 27, 8, _operands, 1),
@@ -269,72 +294,100 @@ PARTS: tuple[Part, ...] = (
     _mul("attention", "attention.hpp: prepare_planes.scaled_sum", 32, 18, _n(PREPARED), 2),
     _mul("attention", "attention.hpp: make_denominator.scaled_down", 41, 32, _n(1), 4),
     _mul("mlp", "arithmetic.hpp: scale.product", 27, 18, _n(2), 1),  # pool, linear
-    _mul("mlp", "mlp.hpp: run_layer_norm.product", 26, 24, _n(1), 2),
-    _mul("mlp", "mlp.hpp: run_layer_norm.weighted", 26, 18, _n(1), 1),
+    _mul("mlp", "mlp.hpp: compute_layer_norm.product", 26, 24, _n(1), 2),
+    _mul("mlp", "mlp.hpp: compute_layer_norm.weighted", 26, 18, _n(1), 1),
     *(_mul(e, "memory.hpp: index_product.index", 16, 16, _n(n), 1) for e, n in INDEX_PRODUCTS.items()),
-    _mul("store", "store.hpp: run_trace.offset", 28, 16, _n(1), 2),
+    _mul("store", "store.hpp: issue_trace.offset", 28, 16, _n(1), 2),
     # Multipliers in LUTs.
     _mul("conv", "arithmetic.hpp: add_requantize.own", 20, 8, _n(LANES * ADD_WORDS)),
     _mul("conv", "arithmetic.hpp: add_requantize.other", 20, 8, _n(LANES * ADD_WORDS)),
     _mul("eltwise", "arithmetic.hpp: add_requantize.own", 20, 8, _n(LANES * ELTWISE_WORDS)),
     _mul("eltwise", "arithmetic.hpp: add_requantize.other", 20, 8, _n(LANES * ELTWISE_WORDS)),
-    _mul("depthwise", "depthwise.hpp: run_depthwise.product", 8, 8, _n(LANES * DW_PIXELS * DW_TAPS)),
+    _mul("depthwise", "depthwise.hpp: depthwise_compute.product", 8, 8, _n(LANES * DW_PIXELS * DW_TAPS)),
+    _mul("depthwise", "depthwise.hpp: depthwise_shape.taps", 3, 3, _n(2)),
     _mul("attention", "attention.hpp: accumulate_kv.product", 9, 9, _n(LANES * LANES // KV_PARTS)),
     _mul("attention", "attention.hpp: prepare_planes.weighted", 32, 9, _n(1)),
     _mul("attention", "attention.hpp: prepare_planes.offset", 28, 8, _n(PREPARED)),
     _mul("attention", "attention.hpp: dot_plane.product", 8, 8, _n(LANES * (LANES + 1))),
-    _mul("mlp", "mlp.hpp: run_linear.product", 8, 8, _n(LANES * LINEAR_ROWS)),
-    _mul("mlp", "mlp.hpp: run_layer_norm.square", 9, 9, _n(1)),
-    _mul("mlp", "mlp.hpp: run_layer_norm.above", 28, 13, _n(1)),
-    _mul("mlp", "mlp.hpp: run_layer_norm.below", 22, 22, _n(1)),
-    _mul("mlp", "mlp.hpp: run_layer_norm.part", 13, 9, _n(1)),
+    _mul("mlp", "mlp.hpp: compute_linear.product", 8, 8, _n(LANES * LINEAR_ROWS)),
+    _mul("mlp", "mlp.hpp: compute_layer_norm.square", 9, 9, _n(1)),
+    _mul("mlp", "mlp.hpp: compute_layer_norm.above", 28, 13, _n(1)),
+    _mul("mlp", "mlp.hpp: compute_layer_norm.below", 22, 22, _n(1)),
+    _mul("mlp", "mlp.hpp: compute_layer_norm.part", 13, 9, _n(1)),
     # BRAM36.
     Part(
-        "top",
-        "top.cpp: hwgen_top.pads",
+        "memory",
+        "memory.hpp: activations.pads",
         "bram",
         "128",
-        lambda c: c.pads * 16,
-        lambda c: bram36(128, c.slots * c.pad_depth),
+        lambda c: c.slots * c.pads * 16,
+        lambda c: bram36(128, c.pad_depth),
     ),
-    Part("top", "top.cpp: hwgen_top.ring", "bram", "1024", _n(1), lambda c: bram36(1024, c.ring_rows + c.head_rows)),
-    Part("top", "top.cpp: hwgen_top.vectors", "bram", "128", _n(1), lambda c: bram36(128, c.slots * c.vector_words)),
-    Part("top", "top.cpp: hwgen_top.tables", "bram", "32", lambda c: c.epilogue_words * LANES // 2, _n(1)),
+    Part(
+        "memory",
+        "memory.hpp: activations.vectors",
+        "bram",
+        "128",
+        _n(2),
+        lambda c: bram36(128, c.slots * c.vector_words),
+    ),
+    Part("weights", "ring.hpp: weight_ring.ring", "bram", "1024", _n(1), lambda c: bram36(1024, c.ring_rows)),
+    Part("weights", "ring.hpp: head_ring.rows", "bram", "1024", _n(1), lambda c: bram36(1024, c.head_rows)),
+    Part("conv", "conv.hpp: conv_finish.tables", "bram", "32", lambda c: c.epilogue_words * LANES // 2, _table_bram),
+    Part("depthwise", "depthwise.hpp: depthwise_compute.tables", "bram", "32", _n(DW_PIXELS * LANES // 2), _table_bram),
+    Part("eltwise", "eltwise.hpp: eltwise_compute.tables", "bram", "32", _n(LANES // 2), _table_bram),
+    Part("mlp", "mlp.hpp: mlp_compute.tables", "bram", "32", _n(1), _table_bram),
     Part(
         "loader",
-        "loader.hpp: run_load_input.lines",
+        "loader.hpp: input_load.lines",
         "bram",
         "128",
         _n(2),
         lambda c: 4 * -(-(c.image_row_bytes // 16 + 1) // 1024),  # two reads a cycle: true dual port, 36 bits a BRAM
     ),
     *(
-        Part("weights", f"weights.hpp: load_chunk.beats{port}", "bram", "128", _n(1), _n(bram36(128, 256)))
+        Part("weights", f"top.cpp: hwgen_top.beats{port}", "bram", "128", _n(1), _n(bram36(128, 256)))
         for port in range(WEIGHT_PORTS)
     ),
     Part("top", "AXI: burst buffers of 5 masters (assumption)", "bram", "128", _n(6), _n(2)),
     # LUT RAM.
     Part(
         "conv",
-        "conv.hpp: run_conv.acc",
+        "top.cpp: hwgen_top.array_sums",
         "lutram",
         "32",
-        lambda c: c.blocks * LANES,
+        lambda c: 2 * c.blocks * LANES,
         lambda c: lutram_luts(32, c.acc_groups),
     ),
     Part(
         "depthwise",
-        "depthwise.hpp: run_depthwise.line",
+        "depthwise.hpp: depthwise_compute.line",
         "lutram",
         "512",
         _n(DW_LINES * DW_QUADS),
         lambda c: lutram_luts(512, line_depth(c)),
     ),
     *(
-        Part("attention", f"attention.hpp: run_attention.tables.{t}", "lutram", "32", _n(n), _n(lutram_luts(32, 64, 2)))
+        Part(
+            "attention",
+            f"attention.hpp: attention_compute.tables.{t}",
+            "lutram",
+            "32",
+            _n(n),
+            _n(lutram_luts(32, 64, 2)),
+        )
         for t, n in (("q", 8), ("k", 8), ("v", 8), ("d", 1))
     ),
-    Part("loader", "loader.hpp: run_load_input.tables", "lutram", "64", _n(LANES), _n(lutram_luts(64, 32))),
+    Part("loader", "loader.hpp: input_load.tables", "lutram", "64", _n(LANES), _n(lutram_luts(64, 32))),
+    *(
+        Part("streams", f"top.cpp: hwgen_top.{e}_words", "lutram", str(128 * n), _n(1), _n(lutram_luts(128 * n, 16)))
+        for e, n in (("array", 16), ("depthwise", 16), ("attention", 16), ("mlp", POOL_PIXELS))
+    ),
+    *(
+        Part("streams", f"top.cpp: hwgen_top.{e}_rows", "lutram", "1024", _n(1), _n(lutram_luts(1024, 16)))
+        for e in ("array", "depthwise", "eltwise", "attention", "input", "mlp")
+    ),
+    Part("streams", "top.cpp: hwgen_top.array_passed", "lutram", "1024", _n(1), _n(lutram_luts(1024, 32))),
     # Logic that the arithmetic needs.
     Part("conv", "multiply_accumulate: split, init or old, 2 sums", "logic", "32", lambda c: 8 * c.blocks, _n(106)),
     Part("conv", "multiply_accumulate, strided: pixel of a block", "logic", "128", lambda c: c.blocks, _n(256)),
@@ -346,8 +399,22 @@ PARTS: tuple[Part, ...] = (
     Part("attention", "divide_round: 9 compare and subtract, clip", "logic", "64", _n(LANES // PLANES), _n(1050)),
     Part("attention", "dot_plane: digit of a column", "logic", "8", _n(LANES * (LANES + 1)), _digit_luts),
     Part("attention", "prepare_planes: row, column of KV", "logic", "32", lambda c: c.head_dim + 1, _row_luts),
+    # The memory's network, a bit of each word, and streams of 16 entries or fewer: a LUT a bit.
+    Part(
+        "memory", "read_slot: pad of a bank, or fill", "logic", "128", _slot_words, lambda c: 128 * mux_luts(c.pads + 1)
+    ),
+    Part("memory", "rotate: four stages of two", "logic", "128", _slot_words, _n(128 * 2 * mux_luts(4))),
+    Part(
+        "memory", "read_slot: bank and pad of a residual", "logic", "128", _slots, lambda c: 128 * mux_luts(16 * c.pads)
+    ),
+    Part("memory", "answer: slot", "logic", "128", _n(3 * 16 + POOL_PIXELS + 4), lambda c: 128 * mux_luts(c.slots)),
+    Part("memory", "take_write: word of a bank", "logic", "128", _n(16), _write_luts),
+    Part("memory", "choose_write: engine", "logic", "128", _slot_words, _n(128 * mux_luts(6))),
+    Part("streams", "instructions: records and commands", "logic", "128", _n(9 + 9 + 9), _n(128)),
+    Part("streams", "writes: words and window", "logic", "", _n(1), lambda c: 128.0 * (c.epilogue_words + 8) + 6 * 60),
+    Part("streams", "windows, rows to the rings, others", "logic", "", _n(1), _n(11 * 60 + 2 * 1041 + 600)),
+    Part("dispatch", "step_queue: a wait", "logic", "16", _n(81), _n(48)),
     # Allowances: budgets, not counted from the C++.
-    Part("all", "pad multiplexers and rotations (allowance)", "logic", "", lambda c: c.pads, _n(2250)),
     Part("all", "AXI, decoding, loops, head (allowance)", "logic", "", _n(1), _n(15_000)),
     # Registers: arrays that are partitioned completely.
     Part("conv", "accumulate: shadow (active lies in the DSPs' A registers)", "register", "27", _operands, _n(27)),

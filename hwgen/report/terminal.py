@@ -64,11 +64,13 @@ def build(directory: str, report: dict[str, Any]) -> RenderableType:
     """Resources and performance of a build, each figure with its source."""
     rows = []
     for name, use in report["resources"].items():
-        available = use["available"]
+        available, limit = use["available"], use["limit"]
         share = f"{100 * use['used'] / available:.1f} %" if available else "-"
-        limit = f"{use['limit']:,}" if "limit" in use else "-"
-        used = f"{'≥ ' if use.get('at_least') else ''}{use['used']:,}"
-        rows.append((UNITS.get(name, name), used, f"{available:,}", share, limit, use["source"]))
+        rtl = "-" if use["rtl"] is None else f"{use['rtl']:,}"
+        cpp = Text(
+            f"{'≥ ' if use['at_least'] else ''}{use['used']:,} = {share}", "yellow" if use["used"] > limit else ""
+        )
+        rows.append((UNITS.get(name, name), rtl, cpp, f"{limit:,}", f"{available:,}", use["source"]))
     p = report["performance"]
     hertz = p["clock_mhz"] * 1e6
     speed = [
@@ -86,7 +88,7 @@ def build(directory: str, report: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [
         table(
             f"{report['model']} on {report['board']} ({report['part']})",
-            ("resource", "used", "available", "share", "planning limit", "source"),
+            ("resource", "SystemVerilog", "HLS C++", "planning limit", "available", "source"),
             rows,
             right=(1, 2, 3, 4),
         ),
@@ -96,12 +98,23 @@ def build(directory: str, report: dict[str, Any]) -> RenderableType:
         Text(f"clock {p['clock_mhz']:g} MHz, batch {p['batch']}"),
         Text(f"{kernels} kernels; program {size['program']:,} bytes, weights {size['weights']:,} bytes"),
     ]
+    over = [UNITS.get(name, name) for name, use in report["resources"].items() if use["used"] > use["limit"]]
+    if over:
+        parts.append(
+            Text(
+                f"the HLS form is above the planning limit of {', '.join(over)}: build from rtl/, or expect slow "
+                "routing",
+                "yellow",
+            )
+        )
     if any(use["source"] == "estimated" for use in report["resources"].values()):
         parts.append(
             Text("estimated: no synthesis has run; ≥: parts are not counted; modelled: hwgen sim --level rtl measures")
         )
     if "synthesis" in report:
         parts.append(Text(f"synthesis: {report['synthesis'].get('message', 'see report.json')}"))
+    if "bitstream" in report:
+        parts.append(Text(f"bitstream: {report['bitstream'].get('message', 'in deploy/; figures in report.json')}"))
     parts.append(Text(f"written to {directory}", style="green"))
     return Group(*parts)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes ``deploy/``: all that the runtime needs on a board, but the bitstream.
+"""Writes ``deploy/``: all that the runtime needs on a board, but the bitstream; and ``vivado/``, which makes that.
 
 The folder is complete in itself, so that copying it is the installation. docs/runtime.md describes deploy.json.
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 from hwgen import __version__, runtime
 from hwgen.artifact import write_json
+from hwgen.backends.board import vivado
 from hwgen.backends.board.hwh import render_hwh
 from hwgen.board import Board
 from hwgen.plan.program import Program
@@ -21,9 +22,9 @@ RUNTIME = "hwgen_runtime.py"
 
 
 def emit(program: Program, manifest: dict[str, Any], board: Board, directory: Path) -> None:
-    """Write ``directory/deploy``; ``manifest`` is what manifest.json holds. Deterministic.
+    """Write ``directory/deploy`` and ``directory/vivado``; ``manifest`` is what manifest.json holds. Deterministic.
 
-    Raises FileExistsError if the folder exists.
+    Raises FileExistsError if one of the folders exists.
     """
     target = directory / "deploy"
     target.mkdir()
@@ -32,8 +33,9 @@ def emit(program: Program, manifest: dict[str, Any], board: Board, directory: Pa
         (target / name).write_bytes(data)
     shutil.copyfile(str(runtime.__file__), target / RUNTIME)
     write_json(target / "deploy.json", describe(program, manifest, files))
-    clock_mhz = manifest["options"]["clock_mhz"]
-    handoff = render_hwh(board, config_hash=int(program.header["config_hash"]), clock_mhz=clock_mhz)
+    config_hash, clock_mhz = int(program.header["config_hash"]), manifest["options"]["clock_mhz"]
+    vivado.emit(board, directory, config_hash=config_hash, clock_mhz=clock_mhz)
+    handoff = render_hwh(board, config_hash=config_hash, clock_mhz=clock_mhz)
     if handoff is not None:
         (target / "hwgen.hwh").write_text(handoff, encoding="utf-8", newline="\n")
 

@@ -1,14 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The hardware handoff file (.hwh) of the block design, as far as PYNQ reads it.
 
-Vivado writes one with every bitstream, and that one counts on a board. This one is for simulated devices, and says what
-the design has to look like: the accelerator with its registers and address, the processing system with its clock and
-ports, the clock wizard.
-
-    zynq_ultra_ps_e_0 --pl_clk0--> clk_wiz_0 --clk_out1--> hwgen_top_0
-       M_AXI_HPM0_FPD ----------------------------------> s_axi_control
-       S_AXI_HPn_FPD, S_AXI_HPC0_FPD <------------------ m_axi_gmem_w0 .. w3, m_axi_gmem_io
-       pl_ps_irq0 <-------------------------------------- interrupt
+Vivado writes one with every bitstream, and that one counts on a board. This one is for simulated devices; it is
+rendered from the same description as the Tcl (:mod:`hwgen.backends.board.design`), and read back to compare the two.
 """
 
 from __future__ import annotations
@@ -17,26 +11,13 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from hwgen import runtime
+from hwgen.backends.board.catalog import Family, interface
+from hwgen.backends.board.design import PL_CLOCK_MHZ, TOP, WIZARD, Cell, Design, Range, block_design, family_of
 from hwgen.board import Board
 
-IPS = {"rtl": runtime.RTL_IP, "hls": runtime.HLS_IP}
-"""Vendor, library, name and version of the accelerator's IP."""
-
-TOP, PS, WIZARD = "hwgen_top_0", "zynq_ultra_ps_e_0", "clk_wiz_0"
-PL_CLOCK_MHZ = 100
-"""pl_clk0, which every PS clock tree can make; the wizard makes the accelerator's clock of it."""
-PL_DIVISOR = 15
-"""1,500 MHz IOPLL / 15"""
-_PS_SLAVES = {
-    "S_AXI_HPC0_FPD": 0,
-    "S_AXI_HPC1_FPD": 1,
-    "S_AXI_HP0_FPD": 2,
-    "S_AXI_HP1_FPD": 3,
-    "S_AXI_HP2_FPD": 4,
-    "S_AXI_HP3_FPD": 5,
-}
-"""Number of each slave port in the names of the processing system's parameters."""
 _AXI = "xilinx.com:interface:aximm:1.0"
+_SIGNALS = {"clk": "clk", "rst": "rst", "rst_n": "rst", "intr": "INTERRUPT"}
+"""Kind of a pin -> SIGIS"""
 
 
 class _Register(NamedTuple):
@@ -46,39 +27,57 @@ class _Register(NamedTuple):
     text: str
 
 
-class _Clock(NamedTuple):
-    """A clock or interrupt wire."""
-
-    source: tuple[str, str]
-    target: tuple[str, str]
-    kind: str
-    mhz: float = 0.0
-
-
 def render_hwh(board: Board, *, config_hash: int, ip: str = "rtl", clock_mhz: float | None = None) -> str | None:
-    """The .hwh as text; None for a board whose processing system is not that of a Zynq UltraScale+.
+    """The .hwh as text; None for a board whose processing system hwgen does not know.
 
-    ``ip`` is a key of IPS. Deterministic.
+    ``ip`` is a key of :data:`hwgen.backends.board.design.IPS`. Deterministic. Raises BoardError as
+    :func:`hwgen.backends.board.design.block_design` does.
     """
-    if not board.part.startswith(("xczu", "xck26")):
+    design = block_design(board, config_hash=config_hash, ip=ip, clock_mhz=clock_mhz)
+    family = family_of(board)
+    if design is None or family is None:
         return None
-    clock = board.clock_mhz if clock_mhz is None else clock_mhz
     root = ElementTree.Element("EDKSYSTEM", EDWVERSION="1.2", TIMESTAMP="", VIVADOVERSION="")
-    ElementTree.SubElement(root, "SYSTEMINFO", ARCH="zynquplus", DEVICE=board.part.split("-")[0], NAME="hwgen")
+    device = board.part.split("-")[0]
+    ElementTree.SubElement(root, "SYSTEMINFO", ARCH=family.architecture, DEVICE=device, NAME="hwgen")
     ElementTree.SubElement(root, "EXTERNALPORTS")
     ElementTree.SubElement(root, "EXTERNALINTERFACES")
     modules = ElementTree.SubElement(root, "MODULES")
-    wires = [
-        _Clock((PS, "pl_clk0"), (WIZARD, "clk_in1"), "clk", PL_CLOCK_MHZ),
-        _Clock((WIZARD, "clk_out1"), (TOP, "ap_clk"), "clk", clock),
-        _Clock((TOP, "interrupt"), (PS, "pl_ps_irq0"), "INTERRUPT"),
-    ]
-    _accelerator(modules, board, ip, config_hash, wires)
-    wizard = _module(modules, WIZARD, "xilinx.com:ip:clk_wiz:6.0", {"CLKOUT1_REQUESTED_OUT_FREQ": f"{clock:.3f}"})
-    _ports(wizard, WIZARD, wires)
-    _processing_system(modules, board, wires)
+    for cell in design.cells:
+        module = _module(modules, cell, family, ip)
+        if cell.name == TOP:
+            _register_map(module, board.control_bytes, ip)
+        _ports(module, cell, design, family)
+        _buses(module, cell, design)
+        _memory_map(module, cell, design)
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8" standalone="no" ?>\n' + ElementTree.tostring(root, "unicode") + "\n"
+
+
+def read_hwh(text: str) -> Design:
+    """The block design in a .hwh that :func:`render_hwh` wrote: what its elements say, not how they came about."""
+    cells, ranges = [], []
+    drives: dict[str, list[str]] = {}
+    nets: dict[str, dict[str, str]] = {}
+    for module in ElementTree.fromstring(text).iter("MODULE"):
+        name = module.get("INSTANCE", "")
+        config = {p.get("NAME", ""): p.get("VALUE", "") for p in module.findall("PARAMETERS/PARAMETER")}
+        cells.append(Cell(name, module.get("VLNV", ""), config))
+        for port in module.findall("PORTS/PORT"):
+            if port.get("DIR") == "I":
+                for end in port.iter("CONNECTION"):
+                    source = f"{end.get('INSTANCE')}/{end.get('PORT')}"
+                    drives.setdefault(source, []).append(f"{name}/{port.get('NAME')}")
+        for bus in module.findall("BUSINTERFACES/BUSINTERFACE"):
+            nets.setdefault(bus.get("BUSNAME", ""), {})[bus.get("TYPE", "")] = f"{name}/{bus.get('NAME')}"
+        for r in module.findall("MEMORYMAP/MEMRANGE"):
+            base, high = (int(r.get(key, "0"), 16) for key in ("BASEVALUE", "HIGHVALUE"))
+            slave = f"{r.get('INSTANCE')}/{r.get('SLAVEBUSINTERFACE')}"
+            master = f"{name}/{r.get('MASTERBUSINTERFACE')}"
+            ranges.append(Range(master, slave, r.get("ADDRESSBLOCK", ""), base, high - base + 1))
+    links = [(ends.get("MASTER", "nothing"), ends.get("SLAVE", "nothing")) for ends in nets.values()]
+    wires = tuple((source, tuple(loads)) for source, loads in drives.items())
+    return Design(tuple(cells), tuple(links), wires, tuple(ranges))
 
 
 def registers(ip: str) -> list[_Register]:
@@ -114,16 +113,54 @@ def registers(ip: str) -> list[_Register]:
     return found
 
 
-def _accelerator(modules: ElementTree.Element, board: Board, ip: str, config_hash: int, wires: list[_Clock]) -> None:
-    parameters = {"C_S_AXI_CONTROL_ADDR_WIDTH": "12" if ip == "rtl" else "7"}
-    if ip == "rtl":
-        parameters["CONFIG_HASH"] = f"0x{config_hash:08x}"
-    module = _module(modules, TOP, IPS[ip], parameters)
+def _module(modules: ElementTree.Element, cell: Cell, family: Family, ip: str) -> ElementTree.Element:
+    _, _, kind, version = cell.vlnv.split(":")
+    module = ElementTree.SubElement(
+        modules,
+        "MODULE",
+        FULLNAME=f"/{cell.name}",
+        HWVERSION=version,
+        INSTANCE=cell.name,
+        IPTYPE="PERIPHERAL",
+        IS_ENABLE="1",
+        MODCLASS="PERIPHERAL",
+        MODTYPE=kind,
+        VLNV=cell.vlnv,
+    )
+    parameters = dict(cell.config)
+    if cell.name == family.cell:
+        module.set("IS_PL", "FALSE")
+        parameters |= family.derived
+        for port in family.memory.values():
+            if port.built_width and port.width in cell.config:
+                parameters[port.built_width] = cell.config[port.width]
+        for control in family.control.values():
+            if control.width in cell.config:
+                parameters[_built(control.width)] = cell.config[control.width]
+    if cell.name == TOP:
+        parameters["C_S_AXI_CONTROL_ADDR_WIDTH"] = "12" if ip == "rtl" else "7"
+    listed = ElementTree.SubElement(module, "PARAMETERS")
+    for key, value in parameters.items():
+        ElementTree.SubElement(listed, "PARAMETER", NAME=key, VALUE=value)
+    return module
+
+
+def _built(width: str) -> str:
+    """PSU__MAXIGP0__DATA_WIDTH as PYNQ looks for it: C_MAXIGP0_DATA_WIDTH."""
+    return "C_" + width.removeprefix("PSU__").replace("__", "_")
+
+
+def _register_map(module: ElementTree.Element, size: int, ip: str) -> None:
     blocks = ElementTree.Element("ADDRESSBLOCKS")
     module.insert(0, blocks)
-    span = str(board.control_bytes)
     block = ElementTree.SubElement(
-        blocks, "ADDRESSBLOCK", ACCESS="read-write", INTERFACE="s_axi_control", NAME="Reg", RANGE=span, USAGE="register"
+        blocks,
+        "ADDRESSBLOCK",
+        ACCESS="read-write",
+        INTERFACE="s_axi_control",
+        NAME="Reg",
+        RANGE=str(size),
+        USAGE="register",
     )
     listed = ElementTree.SubElement(block, "REGISTERS")
     for register in registers(ip):
@@ -139,103 +176,79 @@ def _accelerator(modules: ElementTree.Element, board: Board, ip: str, config_has
         for name, value in values.items():
             ElementTree.SubElement(element, "PROPERTY", NAME=name, VALUE=value)
         ElementTree.SubElement(element, "FIELDS")
-    _ports(module, TOP, wires)
-    buses = ElementTree.SubElement(module, "BUSINTERFACES")
-    _bus(buses, "s_axi_control", "SLAVE", "control", 32)
-    memory = ElementTree.SubElement(module, "MEMORYMAP")
-    for port in board.ports:
-        _bus(buses, f"m_axi_{port.name}", "MASTER", port.name, port.bits)
-        _range(memory, "DDR_LOW", 0, min(board.ddr_bytes, 0x8000_0000), PS, f"m_axi_{port.name}", port.slave, "MEMORY")
 
 
-def _processing_system(modules: ElementTree.Element, board: Board, wires: list[_Clock]) -> None:
-    parameters = {"PSU__USE__M_AXI_GP0": "1", "C_MAXIGP0_DATA_WIDTH": "128"}
-    for port in board.ports:
-        number = _PS_SLAVES.get(port.slave)
-        if number is not None:
-            parameters[f"PSU__USE__S_AXI_GP{number}"] = "1"
-            parameters[f"C_SAXIGP{number}_DATA_WIDTH"] = str(port.bits)
-    for clock in range(4):
-        tree = f"PSU__CRL_APB__PL{clock}_REF_CTRL__"
-        parameters[f"PSU__FPGA_PL{clock}_ENABLE"] = "1" if clock == 0 else "0"
-        parameters[f"{tree}DIVISOR0"] = str(PL_DIVISOR)
-        parameters[f"{tree}DIVISOR1"] = "1"
-        parameters[f"{tree}SRCSEL"] = "IOPLL"
-        parameters[f"{tree}ACT_FREQMHZ"] = str(PL_CLOCK_MHZ)
-    module = _module(modules, PS, "xilinx.com:ip:zynq_ultra_ps_e:3.5", parameters, is_pl=False)
-    _ports(module, PS, wires)
-    buses = ElementTree.SubElement(module, "BUSINTERFACES")
-    _bus(buses, board.control_port, "MASTER", "control", 32)
-    for port in board.ports:
-        _bus(buses, port.slave, "SLAVE", port.name, port.bits)
-    memory = ElementTree.SubElement(module, "MEMORYMAP")
-    _range(memory, "Reg", board.control_base, board.control_bytes, TOP, board.control_port, "s_axi_control", "REGISTER")
-
-
-def _module(
-    modules: ElementTree.Element, name: str, vlnv: str, parameters: dict[str, str], *, is_pl: bool = True
-) -> ElementTree.Element:
-    _, _, kind, version = vlnv.split(":")
-    module = ElementTree.SubElement(
-        modules,
-        "MODULE",
-        FULLNAME=f"/{name}",
-        HWVERSION=version,
-        INSTANCE=name,
-        IPTYPE="PERIPHERAL",
-        IS_ENABLE="1",
-        MODCLASS="PERIPHERAL",
-        MODTYPE=kind,
-        VLNV=vlnv,
-    )
-    if not is_pl:
-        module.set("IS_PL", "FALSE")
-    listed = ElementTree.SubElement(module, "PARAMETERS")
-    for key, value in parameters.items():
-        ElementTree.SubElement(listed, "PARAMETER", NAME=key, VALUE=value)
-    return module
-
-
-def _ports(module: ElementTree.Element, name: str, wires: list[_Clock]) -> None:
+def _ports(module: ElementTree.Element, cell: Cell, design: Design, family: Family) -> None:
+    """Connected pins: an output lists what it drives, an input its driver."""
+    known = interface(cell.vlnv, cell.config)
+    pins = {} if known is None else known.pins
+    clocks = {f"{family.cell}/{family.clock}": float(PL_CLOCK_MHZ)}
+    wizard = next(c for c in design.cells if c.name == WIZARD)
+    clocks[f"{WIZARD}/clk_out1"] = float(wizard.config["CLKOUT1_REQUESTED_OUT_FREQ"])
     listed = ElementTree.SubElement(module, "PORTS")
-    for wire in wires:
-        for (here, port), (there, other), direction in (
-            (wire.source, wire.target, "O"),
-            (wire.target, wire.source, "I"),
-        ):
-            if here != name:
+    for source, loads in design.wires:
+        for path, others in ((source, loads), *((load, (source,)) for load in loads)):
+            owner, _, name = path.partition("/")
+            if owner != cell.name:
                 continue
-            signal = f"{wire.source[0]}_{wire.source[1]}"
-            element = ElementTree.SubElement(listed, "PORT", DIR=direction, NAME=port, SIGIS=wire.kind, SIGNAME=signal)
-            if wire.mhz:
-                element.set("CLKFREQUENCY", str(round(wire.mhz * 1e6)))
+            signal = source.replace("/", "_")
+            element = ElementTree.SubElement(listed, "PORT", DIR="O" if path == source else "I", NAME=name)
+            kind = _SIGNALS.get(pins[name].kind)
+            if kind is not None:
+                element.set("SIGIS", kind)
+            element.set("SIGNAME", signal)
+            if source in clocks:
+                element.set("CLKFREQUENCY", str(round(clocks[source] * 1e6)))
             connections = ElementTree.SubElement(element, "CONNECTIONS")
-            ElementTree.SubElement(connections, "CONNECTION", INSTANCE=there, PORT=other)
+            for other in others:
+                there, _, port = other.partition("/")
+                ElementTree.SubElement(connections, "CONNECTION", INSTANCE=there, PORT=port)
 
 
-def _bus(buses: ElementTree.Element, name: str, kind: str, net: str, bits: int) -> None:
-    bus = ElementTree.SubElement(
-        buses, "BUSINTERFACE", BUSNAME=f"hwgen_{net}", DATAWIDTH=str(bits), NAME=name, TYPE=kind, VLNV=_AXI
-    )
-    ElementTree.SubElement(bus, "PARAMETER", NAME="DATA_WIDTH", VALUE=str(bits))
-    ElementTree.SubElement(bus, "PORTMAPS")
+def _buses(module: ElementTree.Element, cell: Cell, design: Design) -> None:
+    known = interface(cell.vlnv, cell.config)
+    listed = ElementTree.SubElement(module, "BUSINTERFACES")
+    for master, slave in design.links:
+        for path, other, kind in ((master, slave, "MASTER"), (slave, master, "SLAVE")):
+            owner, _, name = path.partition("/")
+            if owner != cell.name or known is None:
+                continue
+            bits = known.buses[name].bits or _bits(other, design)
+            net = master.replace("/", "_")
+            bus = ElementTree.SubElement(
+                listed, "BUSINTERFACE", BUSNAME=net, DATAWIDTH=str(bits), NAME=name, TYPE=kind, VLNV=_AXI
+            )
+            ElementTree.SubElement(bus, "PARAMETER", NAME="DATA_WIDTH", VALUE=str(bits))
+            ElementTree.SubElement(bus, "PORTMAPS")
 
 
-def _range(
-    memory: ElementTree.Element, block: str, base: int, size: int, instance: str, master: str, slave: str, kind: str
-) -> None:
-    ElementTree.SubElement(
-        memory,
-        "MEMRANGE",
-        ADDRESSBLOCK=block,
-        BASENAME="C_BASEADDR",
-        BASEVALUE=f"0x{base:08X}",
-        HIGHNAME="C_HIGHADDR",
-        HIGHVALUE=f"0x{base + size - 1:08X}",
-        INSTANCE=instance,
-        IS_DATA="TRUE",
-        IS_INSTRUCTION="FALSE",
-        MASTERBUSINTERFACE=master,
-        MEMTYPE=kind,
-        SLAVEBUSINTERFACE=slave,
-    )
+def _bits(path: str, design: Design) -> int:
+    """Data width of a bus that has one of its own."""
+    owner, _, name = path.partition("/")
+    cell = next(c for c in design.cells if c.name == owner)
+    known = interface(cell.vlnv, cell.config)
+    return (known.buses[name].bits or 0) if known is not None else 0
+
+
+def _memory_map(module: ElementTree.Element, cell: Cell, design: Design) -> None:
+    memory = ElementTree.SubElement(module, "MEMORYMAP")
+    for r in design.ranges:
+        owner, _, master = r.master.partition("/")
+        if owner != cell.name:
+            continue
+        instance, _, slave = r.slave.partition("/")
+        ElementTree.SubElement(
+            memory,
+            "MEMRANGE",
+            ADDRESSBLOCK=r.block,
+            BASENAME="C_BASEADDR",
+            BASEVALUE=f"0x{r.base:08X}",
+            HIGHNAME="C_HIGHADDR",
+            HIGHVALUE=f"0x{r.base + r.size - 1:08X}",
+            INSTANCE=instance,
+            IS_DATA="TRUE",
+            IS_INSTRUCTION="FALSE",
+            MASTERBUSINTERFACE=master,
+            MEMTYPE="REGISTER" if r.block == "Reg" else "MEMORY",
+            SLAVEBUSINTERFACE=slave,
+        )

@@ -44,6 +44,7 @@ _ERRORS = {
     4: "left a memory",
     5: "would hang",
     6: "left entries in a stream",
+    7: "is not one writer and one reader a stream",
 }
 
 
@@ -174,13 +175,15 @@ def run_csim(
     *,
     trace: bool,
     sanitize: bool = False,
+    order: int = 0,
     progress: Progress | None = None,
 ) -> CsimResult:
     """Run ``frames`` frames of a Program on the machine whose project lies in ``build_dir/hls``.
 
     ``program``, ``weights`` and ``inputs`` are the buffers as on the board: program.bin, weights.bin, and the input
     frames one after another. So are ``output`` and ``trace`` of the result, zero where nothing was written; the trace
-    is empty without ``trace``. ``sanitize`` compiles with AddressSanitizer and UndefinedBehaviorSanitizer.
+    is empty without ``trace``. ``sanitize`` compiles with AddressSanitizer and UndefinedBehaviorSanitizer. With an
+    ``order`` other than 0 the tasks of the machine run in a random order, that one: results must not depend on it.
 
     Raises UserError where a tool is missing, InternalError where the machine stops.
     """
@@ -193,7 +196,7 @@ def run_csim(
             (folder / file).write_bytes(data)
         names = ("program.bin", "weights.bin", "input.bin", "output.bin", "trace.bin")
         command = [str(binary), *(str(folder / n) for n in names), str(frames), str(int(trace))]
-        command.append("0" if progress is None else "1")
+        command += ["0" if progress is None else "1", str(order)]
         start = time.perf_counter()
         with _running(command, folder / "stderr.txt") as child:
             assert child.stdout is not None
@@ -203,7 +206,7 @@ def run_csim(
             code = child.wait()
         run_seconds = time.perf_counter() - start
         if code != 0:
-            message = (folder / "stderr.txt").read_text(errors="replace")[-2000:].strip()
+            message = (folder / "stderr.txt").read_text(errors="replace")[-20000:].strip()
             raise InternalError(f"the simulated machine {_ERRORS.get(code, f'ended with code {code}')}: {message}")
         output, traced = (folder / "output.bin").read_bytes(), (folder / "trace.bin").read_bytes()
     return CsimResult(output, traced, compile_seconds, run_seconds)

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Linear attention, one head after another: KV = K^T V, then Q KV, the normalizer Q (K^T 1) and the division.
 //
+//   commands --> attention_issue --> requests of 16 pixels, of ring rows
+//                    |    ^ channel groups of Q, K and V in a head (they are in the blob's first row)
+//                    +--> attention_compute --> writes
+//
 //   1. 64 MAC a cycle: a pixel's 16 K channels x 16 V channels in four cycles; the sums of K in an extra column
 //   2. KV (28 bit) split into four digits of 7 bits, the top one signed; the column sums start the accumulators
 //   3. one digit of 16 channels of a pixel a cycle: a dot product of int8 codes with digits per column, recombined by shifts; four
@@ -24,6 +28,7 @@ constexpr int PREPARED = 4;
 constexpr int KV_PARTS = 4;  // cycles that a pixel takes
 constexpr int KV_LANES = LANES / KV_PARTS;
 constexpr int DIVIDERS = LANES / PLANES;
+constexpr int ATTENTION_TABLE_ROWS = 8;  // of the quantized mode
 
 typedef ap_int<KV_BITS> Product;
 typedef ap_int<DIGIT_BITS + 1> Digit;
@@ -61,11 +66,8 @@ struct AttentionTables {
   TableWord d[SHORT_TABLE_WORDS];
 };
 
-inline AttentionScalars read_scalars(const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], int row) {
+inline AttentionScalars read_scalars(const Row& words) {
 #pragma HLS INLINE
-  Chunk words[ROW_CHUNKS];
-#pragma HLS ARRAY_PARTITION variable = words complete
-  read_row(ring, row, words);
   AttentionScalars s;
   s.groups = row_word(words, 0);
   s.q_offset = row_word(words, 1);
@@ -75,7 +77,7 @@ inline AttentionScalars read_scalars(const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], 
   s.divide_multiplier = row_word(words, 5);
   s.divide_shift = row_word(words, 6);
   s.divide_zero = row_word(words, 7);
-  s.epsilon = words[4];
+  s.epsilon = words.chunks[4];
   s.ones = row_word(words, 10);
   s.q_zero = row_word(words, 11);
   s.k_zero = row_word(words, 12);
@@ -90,14 +92,15 @@ inline AttentionScalars read_scalars(const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], 
   return s;
 }
 
-inline void load_attention_tables(const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], int row, AttentionTables& tables) {
+inline void load_attention_tables(hls::stream<Row, ANSWERS>& rows, AttentionTables& tables) {
+  Row row;
 load_attention_words:
   for (int i = 0; i < 4 * SHORT_TABLE_WORDS; ++i) {
 #pragma HLS PIPELINE II = 1
-    Chunk chunks[ROW_CHUNKS];
-#pragma HLS ARRAY_PARTITION variable = chunks complete
-    read_row(ring, row + (i >> 5), chunks);
-    const TableWord word = row_word(chunks, i & 31);
+    if (i % 32 == 0) {
+      row = rows.read();
+    }
+    const TableWord word = row_word(row, i % 32);
     const int table = i / SHORT_TABLE_WORDS;
     const int entry = i % SHORT_TABLE_WORDS;
     for (int copy = 0; copy < LANES / 2; ++copy) {
@@ -125,33 +128,83 @@ inline Code short_look_up(const TableWord table[SHORT_TABLE_WORDS], Code code) {
   return entry;
 }
 
+// Where Q, K and V lie in a head, in channel groups; `groups` = head_dim / 16.
+struct HeadLayout {
+  ap_uint<16> groups;
+  ap_uint<16> q;
+  ap_uint<16> k;
+  ap_uint<16> v;
+};
+
+constexpr int LAYOUTS = 1;  // one an instruction
+
 // Sixteen consecutive pixels of a channel group, all rows of the tensor one after another; 0 beyond the last.
-inline void read_pixels(const Instruction& ins, const Word pads[PADS][BANKS][PAD_ROWS], int group, int block,
-                        int pixels, Word words[BANKS]) {
+inline Window pixels_window(const Instruction& ins, int slot, int group, int block, int pixels) {
 #pragma HLS INLINE
-  const int row = ins.x_base.to_int() + index_product(group, ins.x_plane) + block;
-  read_block(pads, ins.x_pad, row, minimum(BANKS, pixels - block * BANKS), words);
+  const int base = ins.x_base.to_int() + index_product(group, ins.x_plane);
+  return window_at(slot, ins.x_pad, base, block * BANKS, 0, minimum(BANKS, pixels - block * BANKS), 0);
+}
+
+// The blocks of pixels in the order in which attention_compute takes them: those of K and V in turn, then those of Q.
+inline void attention_issue(hls::stream<Word, COMMANDS>& commands, hls::stream<Word, COMMANDS>& to_compute,
+                            hls::stream<HeadLayout, LAYOUTS>& layouts, hls::stream<Window, REQUESTS>& windows,
+                            hls::stream<RowRequest, ROW_REQUESTS>& rows) {
+  const Instruction ins = pass_command(commands, to_compute);
+  HWGEN_CHECK(ins.opcode == OP_ATTENTION, "the Program holds an unknown opcode");
+  rows.write(RowRequest{ins.w_row, ap_uint<16>(has(ins, FLAG_QUANTIZED) ? 1 + ATTENTION_TABLE_ROWS : 1)});
+  const HeadLayout layout = layouts.read();
+  const int slot = slot_of(ins);
+  const int groups = layout.groups;
+  const int pixels = size_product(ins.y_cols, ins.y_rows);
+  const int blocks = (pixels + BANKS - 1) / BANKS;
+  const int x_groups = ins.x_groups;
+attention_issue_heads:
+  for (int x_group = 0; x_group < x_groups; x_group += 3 * groups) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 32
+  attention_issue_k:
+    for (int dk = 0; dk < groups; ++dk) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 2
+    attention_issue_v:
+      for (int dv = 0; dv < groups; ++dv) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 2
+      attention_issue_kv:
+        for (int n = 0; n < 2 * blocks; ++n) {
+#pragma HLS LOOP_TRIPCOUNT min = 2 max = 98
+#pragma HLS PIPELINE II = 1
+          const int group = x_group + (n % 2 == 0 ? layout.k.to_int() + dk : layout.v.to_int() + dv);
+          windows.write(pixels_window(ins, slot, group, n / 2, pixels));
+        }
+      }
+    }
+  attention_issue_y:
+    for (int dv = 0; dv < groups; ++dv) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 2
+    attention_issue_q:
+      for (int g = 0, block = 0; block < blocks;) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 98
+#pragma HLS PIPELINE II = 1
+        windows.write(pixels_window(ins, slot, x_group + layout.q.to_int() + g, block, pixels));
+        ++g;
+        if (g == groups) {
+          g = 0;
+          ++block;
+        }
+      }
+    }
+  }
 }
 
 // KV of channel group dk of K and dv of V; with dv = 0 also the extra column. The sums rotate past the multipliers:
 // after a pixel's cycles each is back in its place.
-inline void accumulate_kv(const Instruction& ins, const Word pads[PADS][BANKS][PAD_ROWS], const AttentionScalars& s,
-                          const AttentionTables& tables, bool quantized, int k_group, int v_group, int pixels, int dk,
-                          int dv, ap_int<32> kv[HEAD_DIM][KV_COLUMNS]) {
+inline void accumulate_kv(hls::stream<Words<BANKS>, ANSWERS>& windows, const AttentionScalars& s,
+                          const AttentionTables& tables, bool quantized, int pixels, int dk, int dv,
+                          ap_int<32> kv[HEAD_DIM][KV_COLUMNS]) {
   ap_int<32> tile[LANES][LANES];
   ap_int<32> extra[LANES];
-  Word k_words[BANKS];
-  Word v_words[BANKS];
-  Word k_next[BANKS];
-  Word v_next[BANKS];
-  Word fetched[BANKS];
-#pragma HLS ARRAY_PARTITION variable = fetched complete
+  Words<BANKS> k_next;
+  Words<BANKS> v_next;
 #pragma HLS ARRAY_PARTITION variable = tile complete dim = 0
 #pragma HLS ARRAY_PARTITION variable = extra complete
-#pragma HLS ARRAY_PARTITION variable = k_words complete
-#pragma HLS ARRAY_PARTITION variable = v_words complete
-#pragma HLS ARRAY_PARTITION variable = k_next complete
-#pragma HLS ARRAY_PARTITION variable = v_next complete
   for (int c = 0; c < LANES; ++c) {
 #pragma HLS UNROLL
     extra[c] = 0;
@@ -160,8 +213,9 @@ inline void accumulate_kv(const Instruction& ins, const Word pads[PADS][BANKS][P
       tile[c][e] = 0;
     }
   }
-  read_pixels(ins, pads, k_group, 0, pixels, k_words);
-  read_pixels(ins, pads, v_group, 0, pixels, v_words);
+  const int blocks = (pixels + BANKS - 1) / BANKS;
+  Words<BANKS> k_words = windows.read();
+  Words<BANKS> v_words = windows.read();
 kv_pixels:
   for (int n = 0; n < pixels * KV_PARTS; ++n) {
 #pragma HLS LOOP_TRIPCOUNT min = 4 max = 4096
@@ -178,20 +232,17 @@ kv_pixels:
 #pragma HLS ARRAY_PARTITION variable = v_codes complete
 #pragma HLS ARRAY_PARTITION variable = k complete
 #pragma HLS ARRAY_PARTITION variable = v complete
-    // K and V of a pixel lie in one bank: 16 pixels of each are fetched in two cycles, a block ahead.
-    if (phase == 0 && part < 2) {
-      read_pixels(ins, pads, part == 0 ? k_group : v_group, block + 1, pixels, fetched);
-    }
-    for (int i = 0; i < BANKS; ++i) {
-#pragma HLS UNROLL
-      if (phase == 0 && part == 0) {
-        k_next[i] = fetched[i];
-      } else if (phase == 0 && part == 1) {
-        v_next[i] = fetched[i];
+    // The next 16 pixels of K and of V come a block ahead.
+    if (phase == 0 && part < 2 && block + 1 < blocks) {
+      const Words<BANKS> fetched = windows.read();
+      if (part == 0) {
+        k_next = fetched;
+      } else {
+        v_next = fetched;
       }
     }
-    unpack(k_words[phase], k_codes);
-    unpack(v_words[phase], v_codes);
+    unpack(k_words.words[phase], k_codes);
+    unpack(v_words.words[phase], v_codes);
     for (int c = 0; c < LANES; ++c) {
 #pragma HLS UNROLL
       if (quantized) {
@@ -221,11 +272,8 @@ kv_pixels:
       }
     }
     if (phase == BANKS - 1 && part == KV_PARTS - 1) {
-      for (int i = 0; i < BANKS; ++i) {
-#pragma HLS UNROLL
-        k_words[i] = k_next[i];
-        v_words[i] = v_next[i];
-      }
+      k_words = k_next;
+      v_words = v_next;
     }
   }
   for (int c = 0; c < LANES; ++c) {
@@ -251,7 +299,7 @@ inline void prepare_planes(const AttentionScalars& s, bool quantized, const ap_i
     start[e] = 0;
   }
   const ap_int<9> one = quantized ? ap_int<9>(s.ones - s.v_zero) : ap_int<9>(1);
-  const int steps = index_product(dim, parts);
+  const int steps = size_product(dim, parts);
   int channel = 0;
   int part = 0;
 prepare_parts:
@@ -374,18 +422,18 @@ inline Code requantize_numerator(const AttentionScalars& s, Numerator n) {
 }
 
 // Output group dv of one head, all pixels.
-inline void multiply_q(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROWS], const AttentionScalars& s,
-                       const AttentionTables& tables, bool quantized, int q_group, int y_group, int pixels, int dv,
-                       const Digit planes[HEAD_DIM][KV_COLUMNS][PLANES], const Numerator start[KV_COLUMNS]) {
-  Word q_words[HEAD_GROUPS_MAX][BANKS];
-  Word q_next[HEAD_GROUPS_MAX][BANKS];
-  Word fetched[BANKS];
-#pragma HLS ARRAY_PARTITION variable = fetched complete
+inline void multiply_q(const Instruction& ins, int slot, hls::stream<Words<BANKS>, ANSWERS>& windows,
+                       const AttentionScalars& s, const AttentionTables& tables, bool quantized, int y_group,
+                       bool last_group, int pixels, int dv, const Digit planes[HEAD_DIM][KV_COLUMNS][PLANES],
+                       const Numerator start[KV_COLUMNS], hls::stream<Write<1>, WRITES>& writes) {
+  const int blocks = (pixels + BANKS - 1) / BANKS;
+  Words<BANKS> q_words[HEAD_GROUPS_MAX];
+  Words<BANKS> q_next[HEAD_GROUPS_MAX];
 #pragma HLS ARRAY_PARTITION variable = q_words complete dim = 0
 #pragma HLS ARRAY_PARTITION variable = q_next complete dim = 0
   for (int g = 0; g < HEAD_GROUPS_MAX; ++g) {
     if (g < s.groups) {
-      read_pixels(ins, pads, q_group + g, 0, pixels, q_words[g]);
+      q_words[g] = windows.read();
     }
   }
   Numerator totals[LANES];
@@ -402,14 +450,12 @@ inline void multiply_q(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROWS],
   int pixel = 0;
   int dk = 0;
   int plane = 0;
-  const int cycles = index_product(pixels + 1, s.groups == 2 ? 2 * PLANES : PLANES);
+  const int cycles = s.groups == 2 ? 2 * PLANES * (pixels + 1) : PLANES * (pixels + 1);
   const int y_base = ins.y_base.to_int() + index_product(y_group, ins.y_plane);
 q_digits:
   for (int n = 0; n < cycles; ++n) {
 #pragma HLS LOOP_TRIPCOUNT min = 8 max = 8200
 #pragma HLS PIPELINE II = 1
-// The planner proves that no instruction reads a word that it writes (hwgen/plan).
-#pragma HLS DEPENDENCE variable = pads type = inter dependent = false
     const int block = pixel / BANKS;
     const int phase = pixel % BANKS;
     const bool first = plane == 0 && dk == 0;
@@ -439,28 +485,28 @@ q_digits:
       }
     }
     if (plane == PLANES - 1 && dk == 0 && pixel > 0) {
-      write_pixel(pads, ins.y_pad, y_base, pixel - 1, pack(codes));
+      Write<1> write;
+      write.window = window_at(slot, ins.y_pad, y_base, pixel - 1, 0, 1, 0);
+      write.last = last_group && pixel == pixels;
+      write.data.words[0] = pack(codes);
+      writes.write(write);
     }
     Code x[LANES];
 #pragma HLS ARRAY_PARTITION variable = x complete
-    const bool fetches = first && phase < s.groups;
-    if (fetches) {
-      read_pixels(ins, pads, q_group + phase, block + 1, pixels, fetched);
-    }
-    for (int g = 0; g < HEAD_GROUPS_MAX; ++g) {
+    if (first && phase < s.groups && block + 1 < blocks) {
+      const Words<BANKS> fetched = windows.read();
+      for (int g = 0; g < HEAD_GROUPS_MAX; ++g) {
 #pragma HLS UNROLL
-      for (int i = 0; i < BANKS; ++i) {
-#pragma HLS UNROLL
-        if (fetches && phase == g) {
-          q_next[g][i] = fetched[i];
+        if (phase == g) {
+          q_next[g] = fetched;
         }
       }
     }
-    Word q_word = q_words[0][phase];
+    Word q_word = q_words[0].words[phase];
     for (int g = 1; g < HEAD_GROUPS_MAX; ++g) {
 #pragma HLS UNROLL
       if (dk == g) {
-        q_word = q_words[g][phase];
+        q_word = q_words[g].words[phase];
       }
     }
     Code q_codes[LANES];
@@ -496,10 +542,7 @@ q_digits:
       if (phase == BANKS - 1) {
         for (int g = 0; g < HEAD_GROUPS_MAX; ++g) {
 #pragma HLS UNROLL
-          for (int i = 0; i < BANKS; ++i) {
-#pragma HLS UNROLL
-            q_words[g][i] = q_next[g][i];
-          }
+          q_words[g] = q_next[g];
         }
       }
     }
@@ -515,9 +558,9 @@ q_digits:
   }
 }
 
-inline void run_attention(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROWS],
-                          const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS]) {
-#pragma HLS INLINE off
+inline void attention_compute(hls::stream<Word, COMMANDS>& commands, hls::stream<HeadLayout, LAYOUTS>& layouts,
+                              hls::stream<Words<BANKS>, ANSWERS>& windows, hls::stream<Row, ANSWERS>& rows,
+                              hls::stream<Write<1>, WRITES>& writes) {
   AttentionTables tables;
 #pragma HLS ARRAY_PARTITION variable = tables.q complete dim = 1
 #pragma HLS ARRAY_PARTITION variable = tables.k complete dim = 1
@@ -532,33 +575,42 @@ inline void run_attention(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROW
 #pragma HLS ARRAY_PARTITION variable = kv complete dim = 0
 #pragma HLS ARRAY_PARTITION variable = planes complete dim = 0
 #pragma HLS ARRAY_PARTITION variable = start complete
+  const Instruction ins = take_command(commands);
   const bool quantized = has(ins, FLAG_QUANTIZED);
-  const AttentionScalars s = read_scalars(ring, ins.w_row);
+  const AttentionScalars s = read_scalars(rows.read());
   HWGEN_CHECK(s.groups >= 1 && s.groups <= HEAD_GROUPS_MAX, "ATTENTION has heads larger than the engine's");
+  HeadLayout layout;
+  layout.groups = s.groups;
+  layout.q = s.q_offset;
+  layout.k = s.k_offset;
+  layout.v = s.v_offset;
+  layouts.write(layout);
   if (quantized) {
-    load_attention_tables(ring, ins.w_row.to_int() + 1, tables);
+    load_attention_tables(rows, tables);
   }
-  const int pixels = index_product(ins.y_rows, ins.y_cols);
+  const int slot = slot_of(ins);
+  const int pixels = size_product(ins.y_cols, ins.y_rows);
   const int x_groups = ins.x_groups;
   int y_group = ins.y_group0;
 attention_heads:
   for (int x_group = 0; x_group < x_groups; x_group += 3 * s.groups) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 32
+    const bool last_head = x_group + 3 * s.groups >= x_groups;
   attention_k:
     for (int dk = 0; dk < s.groups; ++dk) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 2
     attention_v:
       for (int dv = 0; dv < s.groups; ++dv) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 2
-        accumulate_kv(ins, pads, s, tables, quantized, x_group + s.k_offset + dk, x_group + s.v_offset + dv, pixels, dk,
-                      dv, kv);
+        accumulate_kv(windows, s, tables, quantized, pixels, dk, dv, kv);
       }
     }
     prepare_planes(s, quantized, kv, planes, start);
   attention_y:
     for (int dv = 0; dv < s.groups; ++dv) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 2
-      multiply_q(ins, pads, s, tables, quantized, x_group + s.q_offset, y_group + dv, pixels, dv, planes, start);
+      multiply_q(ins, slot, windows, s, tables, quantized, y_group + dv, last_head && dv == s.groups - 1, pixels, dv,
+                 planes, start, writes);
     }
     y_group += s.groups;
   }

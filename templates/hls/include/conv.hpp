@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // The MAC array: BLOCKS blocks of 16 output channels x 16 input channels x 1 pixel, two weights in a multiplier.
 //
-//   ring row --> shadow operands --> active operands --+
-//                                                      +--> 16-deep cascades --> split --> acc[pixel group][block][16]
-//   pads --> window of TP pixels ----------------------+
+//   commands --> conv_issue --> requests of windows, of ring rows
+//                    |
+//                    +--> conv_compute --accumulators--> conv_finish --> writes
+//                    |      ring row --> shadow operands --> active operands --+
+//                    |                                                         +--> 16-deep cascades --> split --> acc
+//                    |      window of TP pixels -------------------------------+
+//                    +--> conv_address --> targets, requests of residuals
 //
+// Two blocks of accumulators: one run of pixel groups is computed while the one before is finished.
 // Weight-stationary: one 16 x 16 tile per sub-tile stays in the operands while up to ACC_GROUPS pixel groups of TP
 // pixels pass; meanwhile the next tile is loaded. Block b computes sub-tile b / TP of pixel b % TP.
 #ifndef HWGEN_CONV_HPP
 #define HWGEN_CONV_HPP
+
+#include <hls_streamofblocks.h>
 
 #include "epilogue.hpp"
 
@@ -43,7 +50,7 @@ constexpr int ACC_DISTANCE = 4;
 constexpr int TILE_ROWS = 2;  // ring rows of a 16 x 16 tile
 // Words that a cycle of the epilogue finishes where a residual is added: its two multipliers a lane are in LUTs.
 constexpr int ADD_WORDS = 1;
-static_assert(ADD_WORDS <= EPILOGUE_WORDS, "residuals are added to words that the epilogue finished");
+static_assert(ADD_WORDS == 1, "a residual is one word of the memory's answer");
 
 constexpr int LOG2_BLOCKS = BLOCKS >= 64   ? 6
                             : BLOCKS >= 32 ? 5
@@ -115,15 +122,12 @@ inline void multiply_accumulate(const Operand operands[BLOCKS][WEIGHT_PAIRS][LAN
 }
 
 // Operand of the four pairs of one ring row, broadcast to the blocks of its sub-tile.
-inline void load_operands(const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], int row, int sub_row, int mode, bool packed,
-                          int visit, Operand operands[BLOCKS][WEIGHT_PAIRS][LANES]) {
+inline void load_operands(const Row& row, int sub_row, int mode, bool packed, int visit,
+                          Operand operands[BLOCKS][WEIGHT_PAIRS][LANES]) {
 #pragma HLS INLINE
-  Chunk chunks[ROW_CHUNKS];
   Operand pairs[WEIGHT_PAIRS / 2][LANES];
-#pragma HLS ARRAY_PARTITION variable = chunks complete
 #pragma HLS ARRAY_PARTITION variable = pairs complete dim = 0
-  read_row(ring, row + sub_row, chunks);
-  pack_row(chunks, packed, visit, pairs);
+  pack_row(row.chunks, packed, visit, pairs);
   const bool upper = (sub_row & 1) != 0;
   for (int b = 0; b < BLOCKS; ++b) {
 #pragma HLS UNROLL
@@ -157,34 +161,176 @@ inline void copy_operands(const Operand from[BLOCKS][WEIGHT_PAIRS][LANES], Opera
   }
 }
 
-// A run of pixel groups: `count` groups from group `column` of output row `row` of the tile.
-struct GroupRun {
-  int row;
-  int column;
-  int columns;  // pixel groups of a row
-  int count;
+typedef Accumulator AccumulatorBlock[ACC_GROUPS][BLOCKS][LANES];
+constexpr int BLOCKS_OF_SUMS = 2;  // one is filled while the other is finished
+constexpr int TARGETS = 4;         // addresses of the epilogue are that far ahead of it
+constexpr int PASSED_ROWS = 32;  // tables and parameters that pass to the epilogue: one 4,096-entry table, or those of
+                                 // two tiles, so that the array does not wait for the end of a tile before
+
+// What an instruction's loops have in common.
+struct ConvShape {
+  int mode;
+  int sub_tiles;  // channel groups of a tile
+  int tiles;
+  int columns;   // pixel groups of a row
+  int total;     // pixel groups of the instruction
+  int visits;    // of a weight tile: two where weights are not packed
+  int sub_rows;  // ring rows of a step
 };
 
+inline ConvShape conv_shape(const Instruction& ins) {
+#pragma HLS INLINE
+  ConvShape shape;
+  const int mode = ins.mode;
+  HWGEN_CHECK(ins.opcode == OP_CONV, "the Program holds an unknown opcode");
+  HWGEN_CHECK(mode <= 4 && (1 << mode) <= BLOCKS, "CONV has a mode with more pixels than the array");
+  HWGEN_CHECK(ins.stride_w <= 4, "CONV has a stride larger than the array's");
+  HWGEN_CHECK(ins.stride_w.to_int() << mode <= BANKS, "CONV reads one bank twice in a cycle");
+  HWGEN_CHECK(ins.kernel_h <= KERNEL_MAX && ins.kernel_w <= KERNEL_MAX, "CONV has a window larger than the array's");
+  HWGEN_CHECK(ins.kernel_h * ins.kernel_w * ins.ci_groups < 32768, "CONV has more steps than its counter");
+  shape.mode = mode;
+  shape.sub_tiles = BLOCKS >> mode;
+  HWGEN_CHECK(ins.og_per_group == 0 || ins.og_per_group % shape.sub_tiles == 0 || shape.sub_tiles == 1,
+              "CONV has a tile whose channel groups read different inputs");
+  shape.tiles = (ins.y_groups.to_int() + shape.sub_tiles - 1) >> (LOG2_BLOCKS - mode);
+  shape.columns = (ins.y_cols.to_int() + (1 << mode) - 1) >> mode;
+  shape.total = size_product(shape.columns, ins.y_rows);
+  shape.visits = has(ins, FLAG_PACKED) ? 1 : 2;
+  shape.sub_rows = shape.sub_tiles * TILE_ROWS;
+  return shape;
+}
+
+// A step of a sum: a visit of the weights of one tap and input group. `more` until the last step is over.
+struct Step {
+  int visit;
+  int ci;
+  int kx;
+  int ky;
+  bool more;
+};
+
+inline bool is_last(const Instruction& ins, const ConvShape& shape, const Step& step) {
+#pragma HLS INLINE
+  return step.visit == shape.visits - 1 && step.ci == ins.ci_groups.to_int() - 1 &&
+         step.kx == ins.kernel_w.to_int() - 1 && step.ky == ins.kernel_h.to_int() - 1;
+}
+
+inline void next_step(const Instruction& ins, const ConvShape& shape, Step& step) {
+#pragma HLS INLINE
+  step.more = !is_last(ins, shape, step);
+  ++step.visit;
+  if (step.visit == shape.visits) {
+    step.visit = 0;
+    ++step.ci;
+    if (step.ci == ins.ci_groups) {
+      step.ci = 0;
+      ++step.kx;
+      if (step.kx == ins.kernel_w) {
+        step.kx = 0;
+        ++step.ky;
+      }
+    }
+  }
+}
+
+// A place in the pixel groups of an instruction, row by row.
+struct GroupPlace {
+  int row;
+  int column;
+};
+
+inline void next_group(int columns, GroupPlace& place) {
+#pragma HLS INLINE
+  ++place.column;
+  if (place.column == columns) {
+    place.column = 0;
+    ++place.row;
+  }
+}
+
 // The window of input pixels of one pixel group under kernel tap (ky, kx).
-inline Window conv_window(const Instruction& ins, int group, int row, int column, int ky, int kx) {
+inline Window conv_window(const Instruction& ins, int slot, int group, const GroupPlace& place, int ky, int kx) {
 #pragma HLS INLINE
   const int pixels = 1 << ins.mode.to_int();
   const int stride_w = ins.stride_w;
-  const int first = column << ins.mode.to_int();
-  const int x_row = index_product(ins.y_row0.to_int() + row, ins.stride_h) - ins.pad_top.to_int() + ky;
+  const int first = place.column << ins.mode.to_int();
+  const int x_row = index_product(ins.y_row0.to_int() + place.row, ins.stride_h) - ins.pad_top.to_int() + ky;
   const int x_column = index_product(first, stride_w) - ins.pad_left.to_int() + kx;
-  const bool inside = x_row >= 0 && x_row < ins.x_height.to_int();
-  const int slot = ring_slot(ins.x_slot, x_row - ins.x_first.to_int(), ins.x_ring);
   // Only the outputs that exist count: the last group of a row may be cut off.
   const int outputs = minimum(pixels, ins.y_cols.to_int() - first);
   const int span = index_product(outputs - 1, stride_w) + 1;
-  Window window;
-  window.pad = ins.x_pad;
-  window.base = ins.x_base.to_int() + index_product(group, ins.x_plane);
-  window.pixel = index_product(slot, ins.x_width) + x_column;
-  window.low = maximum(0, -x_column);
-  window.high = inside ? minimum(span, ins.x_cols.to_int() - x_column) : 0;
-  return window;
+  const int base = ins.x_base.to_int() + index_product(group, ins.x_plane);
+  return padded_window(ins, slot, base, x_row, x_column, span);
+}
+
+// Windows and ring rows in the order in which conv_compute takes them.
+inline void conv_issue(hls::stream<Word, COMMANDS>& commands, hls::stream<Word, COMMANDS>& to_compute,
+                       hls::stream<Word, COMMANDS>& to_address, hls::stream<Window, REQUESTS>& windows,
+                       hls::stream<RowRequest, ROW_REQUESTS>& rows) {
+  Word record[RECORD_WORDS];
+#pragma HLS ARRAY_PARTITION variable = record complete
+conv_issue_command:
+  for (int i = 0; i < RECORD_WORDS; ++i) {
+#pragma HLS PIPELINE II = 1
+    record[i] = commands.read();
+    to_compute.write(record[i]);
+    to_address.write(record[i]);
+  }
+  const Instruction ins = decode_instruction(record);
+  const ConvShape shape = conv_shape(ins);
+  const int slot = slot_of(ins);
+  const int table = table_rows(ins);
+  if (table != 0) {
+    rows.write(RowRequest{ins.t_row, ap_uint<16>(table)});
+  }
+  int blob = ins.w_row;
+conv_issue_tiles:
+  for (int tile = 0; tile < shape.tiles; ++tile) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 64
+    rows.write(RowRequest{ap_uint<16>(blob), ap_uint<16>(shape.sub_tiles)});
+    blob += shape.sub_tiles;
+    int first_group = 0;
+    if (ins.og_per_group != 0) {
+      const ap_uint<16> og = ins.y_group0.to_int() + (tile << (LOG2_BLOCKS - shape.mode));
+      const ap_uint<16> share = og / ins.og_per_group;
+      first_group = index_product(share, ins.ci_groups);
+    }
+    GroupPlace start = {0, 0};
+    int next_row = blob;  // ring row of the next step's weights
+  conv_issue_runs:
+    for (int done = 0; done < shape.total; done += ACC_GROUPS) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 100
+      const int count = minimum(ACC_GROUPS, shape.total - done);
+      GroupPlace place = start;
+      Step step = {0, 0, 0, 0, true};
+      int i = 0;
+      rows.write(RowRequest{ap_uint<16>(blob), ap_uint<16>(shape.sub_rows)});
+      next_row = shape.visits == 1 ? blob + shape.sub_rows : blob;
+    conv_issue_windows:
+      while (step.more) {
+#pragma HLS LOOP_TRIPCOUNT min = 4 max = 32768
+#pragma HLS PIPELINE II = 1
+        if (i == 0 && !is_last(ins, shape, step)) {  // the array loads them during this step
+          rows.write(RowRequest{ap_uint<16>(next_row), ap_uint<16>(shape.sub_rows)});
+        }
+        windows.write(conv_window(ins, slot, first_group + step.ci, place, step.ky, step.kx));
+        next_group(shape.columns, place);
+        ++i;
+        if (i == count) {
+          i = 0;
+          if (is_last(ins, shape, step)) {
+            start = place;
+          }
+          place = start;
+          next_step(ins, shape, step);
+          if (step.visit == shape.visits - 1) {
+            next_row += shape.sub_rows;
+          }
+        }
+      }
+    }
+    blob = shape.visits == 1 ? next_row - shape.sub_rows : next_row;  // behind the last step's
+  }
 }
 
 // Pixel p of a group in its window: one of four words, not one of sixteen.
@@ -201,248 +347,225 @@ inline Word strided(const Word words[BANKS], int p, int stride) {
   return word;
 }
 
-// All taps and input groups of one output tile for one run of pixel groups.
-inline void accumulate(const Instruction& ins, const Word pads[PADS][BANKS][PAD_ROWS],
-                       const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], const Accumulator init[BLOCKS][LANES], int weight_row,
-                       int first_group, const GroupRun& run, Accumulator acc[ACC_GROUPS][BLOCKS][LANES]) {
+// All taps and input groups of one output tile for one run of `count` pixel groups.
+inline void accumulate(const Instruction& ins, const ConvShape& shape, int count,
+                       hls::stream<Words<BANKS>, ANSWERS>& windows, hls::stream<Row, ANSWERS>& rows,
+                       const Accumulator init[BLOCKS][LANES], AccumulatorBlock& acc) {
+#pragma HLS INLINE off
   Operand active[BLOCKS][WEIGHT_PAIRS][LANES];
   Operand shadow[BLOCKS][WEIGHT_PAIRS][LANES];
 #pragma HLS ARRAY_PARTITION variable = active complete dim = 0
 #pragma HLS ARRAY_PARTITION variable = shadow complete dim = 0
-  const int mode = ins.mode;
-  const bool packed = has(ins, FLAG_PACKED);
-  const int visits = packed ? 1 : 2;
-  const int sub_rows = (BLOCKS >> mode) * TILE_ROWS;
+  const int mode = shape.mode;
   const int stride_w = ins.stride_w;
-  const int kernel_h = ins.kernel_h;
-  const int kernel_w = ins.kernel_w;
-  const int ci_groups = ins.ci_groups;
-  const int reads = index_product(index_product(kernel_h, kernel_w), ci_groups);
-  const int steps = packed ? reads : 2 * reads;
-  const int period = maximum(maximum(run.count, sub_rows), ACC_DISTANCE);
-  const int cycles = index_product(steps, period);
-  const Word fill = splat(ins.x_zero);
+  const bool packed = shape.visits == 1;
+  const int period = maximum(maximum(count, shape.sub_rows), ACC_DISTANCE);
 
 accumulate_first_operands:
-  for (int i = 0; i < sub_rows; ++i) {
+  for (int i = 0; i < shape.sub_rows; ++i) {
 #pragma HLS LOOP_TRIPCOUNT min = 2 max = 32
 #pragma HLS PIPELINE II = 1
-    load_operands(ring, weight_row, i, mode, packed, 0, shadow);
+    load_operands(rows.read(), i, mode, packed, 0, shadow);
   }
   copy_operands(shadow, active);
 
   int i = 0;  // cycle of the step
-  int ky = 0;
-  int kx = 0;
-  int ci = 0;
-  int visit = 0;
-  int row = run.row;
-  int column = run.column;
+  Step step = {0, 0, 0, 0, true};
   bool first = true;
-  int next_row = visits == 1 ? weight_row + sub_rows : weight_row;  // ring row of the next step's weights
-  int step = 0;
 accumulate_cycles:
-  for (int n = 0; n < cycles; ++n) {
+  while (step.more) {
 #pragma HLS LOOP_TRIPCOUNT min = 4 max = 32768
 #pragma HLS PIPELINE II = 1
 // An accumulator is updated once a step, and a step has at least ACC_DISTANCE cycles.
 #pragma HLS DEPENDENCE variable = acc type = inter direction = RAW distance = 4 dependent = true
-    const bool last_step = step == steps - 1;
-    if (i < run.count) {
-      Word words[BANKS];
+    if (i < count) {
+      const Words<BANKS> window = windows.read();
       Code x[BANKS][LANES];
-#pragma HLS ARRAY_PARTITION variable = words complete
 #pragma HLS ARRAY_PARTITION variable = x complete dim = 0
-      read_window<BANKS>(pads, conv_window(ins, first_group + ci, row, column, ky, kx), fill, words);
       for (int p = 0; p < BANKS && p < BLOCKS; ++p) {
 #pragma HLS UNROLL
         if (p < (1 << mode)) {
-          unpack(strided(words, p, stride_w), x[p]);
+          unpack(strided(window.words, p, stride_w), x[p]);
         }
       }
-      multiply_accumulate(active, x, init, mode, first, packed, visit, acc[i]);
-      ++column;
-      if (column == run.columns) {
-        column = 0;
-        ++row;
-      }
+      multiply_accumulate(active, x, init, mode, first, packed, step.visit, acc[i]);
     }
-    if (i < sub_rows && !last_step) {
-      load_operands(ring, next_row, i, mode, packed, visits == 1 ? 0 : 1 - visit, shadow);
+    if (i < shape.sub_rows && !is_last(ins, shape, step)) {
+      load_operands(rows.read(), i, mode, packed, packed ? 0 : 1 - step.visit, shadow);
     }
     ++i;
     if (i == period) {
       i = 0;
-      row = run.row;
-      column = run.column;
       copy_operands(shadow, active);
-      ++step;
-      ++visit;
-      if (visit == visits) {
-        visit = 0;
-        first = false;
-        ++ci;
-        if (ci == ci_groups) {
-          ci = 0;
-          ++kx;
-          if (kx == kernel_w) {
-            kx = 0;
-            ++ky;
-          }
-        }
-      }
-      if (visit == visits - 1) {
-        next_row += sub_rows;
-      }
+      next_step(ins, shape, step);
+      first = first && step.visit != 0;
     }
   }
 }
 
-// Epilogue of a run: reads the residual, writes y. EPILOGUE_WORDS a cycle, ADD_WORDS with a residual: consecutive pixels
-// of one channel group.
-inline void finish_run(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROWS],
-                       const TableWord tables[TABLE_COPIES][TABLE_WORDS], const Multiplier multiplier[BLOCKS][LANES],
-                       const Shift shift[BLOCKS][LANES], int tile, const GroupRun& run,
-                       const Accumulator acc[ACC_GROUPS][BLOCKS][LANES]) {
-  const Epilogue epilogue = decode_epilogue(ins);
-  const int mode = ins.mode;
-  const int pixels = 1 << mode;
-  const int sub_tiles = BLOCKS >> mode;
-  const int chunk = minimum(pixels, epilogue.add ? ADD_WORDS : EPILOGUE_WORDS);
-  const int parts = maximum(epilogue.add ? pixels / ADD_WORDS : pixels / EPILOGUE_WORDS, 1);
-  const int cycles = index_product(run.count, parts << (LOG2_BLOCKS - mode));
-  int row = run.row;
-  int column = run.column;
-  int group = 0;
-  int sub = 0;
-  int part = 0;
-finish_cycles:
-  for (int n = 0; n < cycles; ++n) {
-#pragma HLS LOOP_TRIPCOUNT min = 1 max = 512
+// The array. Tables and parameters come with the other ring rows and pass to the epilogue.
+inline void conv_compute(hls::stream<Word, COMMANDS>& commands, hls::stream<Word, COMMANDS>& to_finish,
+                         hls::stream<Words<BANKS>, ANSWERS>& windows, hls::stream<Row, ANSWERS>& rows,
+                         hls::stream<Row, PASSED_ROWS>& passed,
+                         hls::stream_of_blocks<AccumulatorBlock, BLOCKS_OF_SUMS>& sums) {
+  const Instruction ins = pass_command(commands, to_finish);
+  const ConvShape shape = conv_shape(ins);
+  const int table = table_rows(ins);
+conv_pass_table:
+  for (int i = 0; i < table; ++i) {
+#pragma HLS LOOP_TRIPCOUNT min = 0 max = 32
 #pragma HLS PIPELINE II = 1
-// The planner proves that no instruction reads a word that it writes (hwgen/plan).
-#pragma HLS DEPENDENCE variable = pads type = inter dependent = false
-    const int og = (tile << (LOG2_BLOCKS - mode)) + sub;
-    const int y_column = (column << mode) + part;
-    const int exist = og < ins.y_groups.to_int() ? minimum(chunk, ins.y_cols.to_int() - y_column) : 0;
-    const int plane = ins.y_group0.to_int() + og;
-    Window target;
-    target.pad = ins.y_pad;
-    target.base = ins.y_base.to_int() + index_product(plane, ins.y_plane);
-    target.pixel = index_product(ring_slot(ins.y_slot, row, ins.y_ring), ins.y_width) + y_column;
-    target.low = 0;
-    target.high = exist;
-    Word residual[ADD_WORDS];
-    Word words[EPILOGUE_WORDS];
-#pragma HLS ARRAY_PARTITION variable = residual complete
-#pragma HLS ARRAY_PARTITION variable = words complete
-    if (epilogue.add) {
-      Window source;
-      source.pad = ins.r_pad;
-      source.base = ins.r_base.to_int() + index_product(plane, ins.r_plane);
-      source.pixel = index_product(ring_slot(ins.r_slot, row, ins.r_ring), ins.y_width) + y_column;
-      source.low = 0;
-      source.high = exist;
-      read_window<ADD_WORDS>(pads, source, 0, residual);
-    }
-    for (int e = 0; e < EPILOGUE_WORDS; ++e) {
-#pragma HLS UNROLL
-      if (e < exist) {
-        words[e] = finish_word(epilogue, tables, e, acc[group][(sub << mode) + part + e], multiplier[sub], shift[sub]);
-      }
-    }
-    if (epilogue.add) {
-      for (int e = 0; e < ADD_WORDS; ++e) {
-#pragma HLS UNROLL
-        if (e < exist) {
-          words[e] = add_word(epilogue.residual, words[e], residual[e]);
-        }
-      }
-    }
-    write_window<EPILOGUE_WORDS>(pads, target, words);
-    part += chunk;
-    if (part >= pixels) {
-      part = 0;
-      ++sub;
-      if (sub == sub_tiles) {
-        sub = 0;
-        ++group;
-        ++column;
-        if (column == run.columns) {
-          column = 0;
-          ++row;
-        }
-      }
-    }
+    passed.write(rows.read());
   }
-}
-
-inline void run_conv(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROWS],
-                     const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], TableWord tables[TABLE_COPIES][TABLE_WORDS]) {
-#pragma HLS INLINE off
-  Accumulator acc[ACC_GROUPS][BLOCKS][LANES];
-#pragma HLS ARRAY_PARTITION variable = acc complete dim = 2
-#pragma HLS ARRAY_PARTITION variable = acc complete dim = 3
-#pragma HLS BIND_STORAGE variable = acc type = ram_s2p impl = lutram
   Accumulator init[BLOCKS][LANES];
-  Multiplier multiplier[BLOCKS][LANES];
-  Shift shift[BLOCKS][LANES];
 #pragma HLS ARRAY_PARTITION variable = init complete dim = 0
-#pragma HLS ARRAY_PARTITION variable = multiplier complete dim = 0
-#pragma HLS ARRAY_PARTITION variable = shift complete dim = 0
-  const int mode = ins.mode;
-  HWGEN_CHECK(mode <= 4 && (1 << mode) <= BLOCKS, "CONV has a mode with more pixels than the array");
-  HWGEN_CHECK(ins.stride_w <= 4, "CONV has a stride larger than the array's");
-  HWGEN_CHECK(ins.stride_w.to_int() << mode <= BANKS, "CONV reads one bank twice in a cycle");
-  HWGEN_CHECK(ins.kernel_h <= KERNEL_MAX && ins.kernel_w <= KERNEL_MAX, "CONV has a window larger than the array's");
-  const int sub_tiles = BLOCKS >> mode;
-  HWGEN_CHECK(ins.og_per_group == 0 || ins.og_per_group % sub_tiles == 0 || sub_tiles == 1,
-              "CONV has a tile whose channel groups read different inputs");
-  const int y_groups = ins.y_groups;
-  const int tiles = (y_groups + sub_tiles - 1) >> (LOG2_BLOCKS - mode);
-  const int columns = (ins.y_cols.to_int() + (1 << mode) - 1) >> mode;
-  HWGEN_CHECK(ins.kernel_h * ins.kernel_w * ins.ci_groups < 32768, "CONV has more steps than its counter");
-  const int total = index_product(ins.y_rows, columns);
-  const int reads = index_product(index_product(ins.kernel_h, ins.kernel_w), ins.ci_groups);
-  const int weight_rows = (reads << (LOG2_BLOCKS - mode)) * TILE_ROWS;
-  if (has(ins, FLAG_TABLE)) {
-    load_table(ring, tables, ins.t_row, has(ins, FLAG_WIDE));
-  }
-  int blob = ins.w_row;
 conv_tiles:
-  for (int tile = 0; tile < tiles; ++tile) {
+  for (int tile = 0; tile < shape.tiles; ++tile) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 64
   conv_parameters:
-    for (int sub = 0; sub < sub_tiles; ++sub) {
+    for (int sub = 0; sub < shape.sub_tiles; ++sub) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 16
 #pragma HLS PIPELINE II = 1
-      read_parameters(ring, blob + sub, init[sub], multiplier[sub], shift[sub]);
+      const Row row = rows.read();
+      Multiplier multiplier[LANES];
+      Shift shift[LANES];
+      unpack_parameters(row, init[sub], multiplier, shift);
+      passed.write(row);
     }
-    int first_group = 0;
-    if (ins.og_per_group != 0) {
-      const ap_uint<16> og = ins.y_group0.to_int() + (tile << (LOG2_BLOCKS - mode));
-      const ap_uint<16> share = og / ins.og_per_group;
-      first_group = index_product(share, ins.ci_groups);
-    }
-    GroupRun run;
-    run.row = 0;
-    run.column = 0;
-    run.columns = columns;
   conv_runs:
-    for (int done = 0; done < total; done += ACC_GROUPS) {
+    for (int done = 0; done < shape.total; done += ACC_GROUPS) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 100
-      run.count = minimum(ACC_GROUPS, total - done);
-      accumulate(ins, pads, ring, init, blob + sub_tiles, first_group, run, acc);
-      finish_run(ins, pads, tables, multiplier, shift, tile, run, acc);
-      run.column += run.count;
-    conv_next_run:
-      while (run.column >= columns) {
-#pragma HLS LOOP_TRIPCOUNT min = 0 max = 32
-        run.column -= columns;
-        ++run.row;
+      hls::write_lock<AccumulatorBlock> acc(sums);
+      accumulate(ins, shape, minimum(ACC_GROUPS, shape.total - done), windows, rows, init, acc);
+    }
+  }
+}
+
+// A place in the order of the epilogue: EPILOGUE_WORDS consecutive pixels of one channel group, ADD_WORDS with a residual.
+struct FinishPlace {
+  int sub;    // channel group of the tile
+  int part;   // first pixel of the pixel group
+  int group;  // pixel group of the run
+};
+
+inline int finish_chunk(const ConvShape& shape, bool add) {
+#pragma HLS INLINE
+  return minimum(1 << shape.mode, add ? ADD_WORDS : EPILOGUE_WORDS);
+}
+
+// True where the next pixel group begins.
+inline bool next_finish(const ConvShape& shape, int chunk, FinishPlace& place) {
+#pragma HLS INLINE
+  bool ends = false;
+  place.part += chunk;
+  if (place.part >= 1 << shape.mode) {
+    place.part = 0;
+    ++place.sub;
+    if (place.sub == shape.sub_tiles) {
+      place.sub = 0;
+      ++place.group;
+      ends = true;
+    }
+  }
+  return ends;
+}
+
+// Where each cycle of the epilogue writes, and what it adds.
+inline void conv_address(hls::stream<Word, COMMANDS>& commands, hls::stream<Window, TARGETS>& targets,
+                         hls::stream<Window, REQUESTS>& residuals) {
+  const Instruction ins = take_command(commands);
+  const ConvShape shape = conv_shape(ins);
+  const int slot = slot_of(ins);
+  const bool add = has(ins, FLAG_ADD);
+  const int chunk = finish_chunk(shape, add);
+conv_address_tiles:
+  for (int tile = 0; tile < shape.tiles; ++tile) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 64
+    GroupPlace group = {0, 0};
+    FinishPlace place = {0, 0, 0};
+  conv_address_cycles:
+    while (place.group < shape.total) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 51200
+#pragma HLS PIPELINE II = 1
+      const int og = (tile << (LOG2_BLOCKS - shape.mode)) + place.sub;
+      const int y_column = (group.column << shape.mode) + place.part;
+      const int exist = og < ins.y_groups.to_int() ? maximum(0, minimum(chunk, ins.y_cols.to_int() - y_column)) : 0;
+      const int plane = ins.y_group0.to_int() + og;
+      targets.write(y_window(ins, slot, plane, group.row, y_column, exist));
+      if (add) {
+        residuals.write(r_window(ins, slot, plane, group.row, y_column, exist));
+      }
+      if (next_finish(shape, chunk, place)) {
+        next_group(shape.columns, group);
       }
     }
-    blob += sub_tiles + weight_rows;
+  }
+}
+
+inline void conv_finish(hls::stream<Word, COMMANDS>& commands, hls::stream<Row, PASSED_ROWS>& passed,
+                        hls::stream_of_blocks<AccumulatorBlock, BLOCKS_OF_SUMS>& sums,
+                        hls::stream<Window, TARGETS>& targets, hls::stream<Words<1>, ANSWERS>& residuals,
+                        hls::stream<Write<EPILOGUE_WORDS>, WRITES>& writes) {
+  static TableWord tables[TABLE_COPIES][TABLE_WORDS];
+#pragma HLS ARRAY_PARTITION variable = tables complete dim = 1
+#pragma HLS BIND_STORAGE variable = tables type = ram_t2p impl = bram
+#pragma HLS RESET variable = tables off
+  Multiplier multiplier[BLOCKS][LANES];
+  Shift shift[BLOCKS][LANES];
+#pragma HLS ARRAY_PARTITION variable = multiplier complete dim = 0
+#pragma HLS ARRAY_PARTITION variable = shift complete dim = 0
+  const Instruction ins = take_command(commands);
+  const ConvShape shape = conv_shape(ins);
+  const Epilogue epilogue = decode_epilogue(ins);
+  const int chunk = finish_chunk(shape, epilogue.add);
+  load_table<TABLE_COPIES>(passed, table_rows(ins), tables);
+conv_finish_tiles:
+  for (int tile = 0; tile < shape.tiles; ++tile) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 64
+  conv_finish_parameters:
+    for (int sub = 0; sub < shape.sub_tiles; ++sub) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 16
+#pragma HLS PIPELINE II = 1
+      Accumulator init[LANES];
+      unpack_parameters(passed.read(), init, multiplier[sub], shift[sub]);
+    }
+  conv_finish_runs:
+    for (int done = 0; done < shape.total; done += ACC_GROUPS) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 100
+      hls::read_lock<AccumulatorBlock> acc(sums);
+      const int count = minimum(ACC_GROUPS, shape.total - done);
+      const bool last_run = tile == shape.tiles - 1 && done + ACC_GROUPS >= shape.total;
+      FinishPlace place = {0, 0, 0};
+    finish_cycles:
+      while (place.group < count) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 512
+#pragma HLS PIPELINE II = 1
+        Write<EPILOGUE_WORDS> write;
+        write.window = targets.read();
+        const FinishPlace now = place;
+        write.last = next_finish(shape, chunk, place) && last_run && place.group == count;
+        const int exist = write.window.high;
+        Words<1> residual = {};
+        if (epilogue.add) {
+          residual = residuals.read();
+        }
+        for (int e = 0; e < EPILOGUE_WORDS; ++e) {
+#pragma HLS UNROLL
+          write.data.words[e] = 0;
+          if (e < exist) {
+            write.data.words[e] =
+                finish_word(epilogue, tables, e, acc[now.group][(now.sub << shape.mode) + now.part + e],
+                            multiplier[now.sub], shift[now.sub]);
+          }
+        }
+        if (epilogue.add && exist != 0) {
+          write.data.words[0] = add_word(epilogue.residual, write.data.words[0], residual.words[0]);
+        }
+        if (exist != 0 || write.last) {
+          writes.write(write);
+        }
+      }
+    }
   }
 }
 

@@ -3,7 +3,10 @@
 // five columns wide, with weights of 0 where there is no tap: one to three passes. So a multiplier sees few places of
 // the window: one of up to eight, not any of 60.
 //
-//   pads --16 pixels--> lines (8 rows) --5 rows x 12 pixels--> window --9 taps a pass--> acc --> epilogue --> pads
+//   commands --> depthwise_issue --> requests of 16 pixels, of ring rows
+//                    |
+//                    +--> depthwise_compute: lines (8 rows) --5 rows x 12 pixels--> window --9 taps a pass--> acc -->
+//                                            epilogue --> writes
 //
 // While output row r is computed from the lines, the rows that r + 1 needs in addition are filled in.
 #ifndef HWGEN_DEPTHWISE_HPP
@@ -13,7 +16,6 @@
 
 namespace hwgen {
 
-constexpr int DW_PIXELS = 4;
 constexpr int DW_TAPS = 9;  // multipliers of one output value
 constexpr int DW_NARROW = 3;
 constexpr int DW_KERNEL_MAX = 5;
@@ -34,29 +36,96 @@ static_assert(DW_WINDOW >= (DW_PIXELS - 1) * DW_STRIDE_MAX + DW_KERNEL_MAX, "the
 static_assert(DW_PIXELS <= EPILOGUE_WORDS,
               "each of the four words that the engine finishes has its copies of the table");
 
-typedef ap_uint<512> Quad;  // four pixel words
+typedef Words<4> Quad;  // four pixels of a line
+
+// Loop bounds of an instruction.
+struct DepthwiseShape {
+  bool narrow;
+  bool strided;
+  int taps;
+  int passes;
+  int columns;  // groups of four outputs of a row
+  int chunks;   // pad accesses to fill a row
+};
+
+inline DepthwiseShape depthwise_shape(const Instruction& ins) {
+#pragma HLS INLINE
+  DepthwiseShape shape;
+  const int kernel_h = ins.kernel_h;
+  const int kernel_w = ins.kernel_w;
+  const int y_cols = ins.y_cols;
+  HWGEN_CHECK(ins.opcode == OP_DEPTHWISE, "the Program holds an unknown opcode");
+  HWGEN_CHECK(kernel_h >= 1 && kernel_h <= DW_KERNEL_MAX && kernel_w >= 1 && kernel_w <= DW_KERNEL_MAX,
+              "DEPTHWISE has a window larger than the engine's");
+  HWGEN_CHECK(ins.stride_h >= 1 && ins.stride_h <= DW_STRIDE_MAX && ins.stride_w >= 1 && ins.stride_w <= DW_STRIDE_MAX,
+              "DEPTHWISE has a stride larger than the engine's");
+  shape.narrow = kernel_h <= DW_NARROW && kernel_w <= DW_NARROW;
+  shape.strided = ins.stride_w == 2;
+  const ap_uint<3> rows = kernel_h;
+  const ap_uint<3> columns = kernel_w;
+  const ap_uint<6> taps = rows * columns;
+#pragma HLS BIND_OP variable = taps op = mul impl = fabric
+  shape.taps = taps;
+  shape.passes = 1;
+  if (!shape.narrow && kernel_h > 1) {
+    shape.passes = kernel_h > 3 ? 3 : 2;  // of five taps a row
+  }
+  shape.columns = (y_cols + DW_PIXELS - 1) / DW_PIXELS;
+  const int span = shape.strided ? 2 * y_cols - 1 : y_cols;
+  shape.chunks = (span + kernel_w + BANKS - 2) / BANKS;
+  HWGEN_CHECK(shape.chunks <= DW_LINE_DEPTH, "DEPTHWISE has a row longer than the line buffers");
+  return shape;
+}
+
+// The padded rows of each group, from the first row of its first window on, and the ring rows of its weights.
+inline void depthwise_issue(hls::stream<Word, COMMANDS>& commands, hls::stream<Word, COMMANDS>& to_compute,
+                            hls::stream<Window, REQUESTS>& windows, hls::stream<RowRequest, ROW_REQUESTS>& rows) {
+  const Instruction ins = pass_command(commands, to_compute);
+  const DepthwiseShape shape = depthwise_shape(ins);
+  const int slot = slot_of(ins);
+  const int table = table_rows(ins);
+  const int blob_rows = 1 + ((shape.taps + 7) >> 3);
+  const int y_rows = ins.y_rows;
+  const int y_row0 = ins.y_row0;
+  const bool strided = ins.stride_h == 2;
+  const int lines = (strided ? 2 * (y_rows - 1) : y_rows - 1) + ins.kernel_h.to_int();
+  const int first_row = (strided ? 2 * y_row0 : y_row0) - ins.pad_top.to_int();
+  if (table != 0) {
+    rows.write(RowRequest{ins.t_row, ap_uint<16>(table)});
+  }
+  int blob = ins.w_row;
+depthwise_issue_groups:
+  for (int g = 0; g < ins.y_groups.to_int(); ++g) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 64
+    rows.write(RowRequest{ap_uint<16>(blob), ap_uint<16>(blob_rows)});
+    blob += blob_rows;
+    const int base = ins.x_base.to_int() + index_product(ins.y_group0.to_int() + g, ins.x_plane);
+    int x_row = first_row;
+    int chunk = 0;
+  depthwise_issue_rows:
+    while (x_row < first_row + lines) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 2048
+#pragma HLS PIPELINE II = 1
+      windows.write(padded_window(ins, slot, base, x_row, chunk * BANKS - ins.pad_left.to_int(), BANKS));
+      ++chunk;
+      if (chunk == shape.chunks) {
+        chunk = 0;
+        ++x_row;
+      }
+    }
+  }
+}
 
 // 16 pixels of padded row `row` (counted from the first row of the tile's first window), as four quads.
-inline void fill_line(const Instruction& ins, const Word pads[PADS][BANKS][PAD_ROWS], int group, int row, int chunk,
-                      Word fill, Quad line[DW_LINES][DW_QUADS][DW_LINE_DEPTH]) {
+inline void fill_line(const Words<BANKS>& window, int row, int chunk, Quad line[DW_LINES][DW_QUADS][DW_LINE_DEPTH]) {
 #pragma HLS INLINE
-  const int x_row = index_product(ins.y_row0, ins.stride_h) - ins.pad_top.to_int() + row;
-  const int x_column = chunk * BANKS - ins.pad_left.to_int();
-  const bool inside = x_row >= 0 && x_row < ins.x_height.to_int();
-  Window window;
-  window.pad = ins.x_pad;
-  window.base = ins.x_base.to_int() + index_product(group, ins.x_plane);
-  const int slot = ring_slot(ins.x_slot, x_row - ins.x_first.to_int(), ins.x_ring);
-  window.pixel = index_product(slot, ins.x_width) + x_column;
-  window.low = maximum(0, -x_column);
-  window.high = inside ? minimum(BANKS, ins.x_cols.to_int() - x_column) : 0;
-  Word words[BANKS];
-#pragma HLS ARRAY_PARTITION variable = words complete
-  read_window<BANKS>(pads, window, fill, words);
-  HWGEN_CHECK(chunk < DW_LINE_DEPTH, "DEPTHWISE has a row longer than the line buffers");
   for (int q = 0; q < DW_QUADS; ++q) {
 #pragma HLS UNROLL
-    const Quad quad = (words[4 * q + 3], words[4 * q + 2], words[4 * q + 1], words[4 * q]);
+    Quad quad;
+    for (int p = 0; p < DW_PIXELS; ++p) {
+#pragma HLS UNROLL
+      quad.words[p] = window.words[4 * q + p];
+    }
     line[row & (DW_LINES - 1)][q][chunk] = quad;
   }
 }
@@ -80,9 +149,12 @@ inline Code tap_pixel(const Code window[DW_KERNEL_MAX][DW_WINDOW][LANES], int p,
   return code;
 }
 
-inline void run_depthwise(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROWS],
-                          const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], TableWord tables[TABLE_COPIES][TABLE_WORDS]) {
-#pragma HLS INLINE off
+inline void depthwise_compute(hls::stream<Word, COMMANDS>& commands, hls::stream<Words<BANKS>, ANSWERS>& windows,
+                              hls::stream<Row, ANSWERS>& rows, hls::stream<Write<DW_PIXELS>, WRITES>& writes) {
+  static TableWord tables[DW_PIXELS * LANES / 2][TABLE_WORDS];
+#pragma HLS ARRAY_PARTITION variable = tables complete dim = 1
+#pragma HLS BIND_STORAGE variable = tables type = ram_t2p impl = bram
+#pragma HLS RESET variable = tables off
   Quad line[DW_LINES][DW_QUADS][DW_LINE_DEPTH];
 #pragma HLS ARRAY_PARTITION variable = line complete dim = 1
 #pragma HLS ARRAY_PARTITION variable = line complete dim = 2
@@ -93,34 +165,21 @@ inline void run_depthwise(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROW
 #pragma HLS ARRAY_PARTITION variable = weights complete dim = 0
   Accumulator acc[DW_PIXELS][LANES];
 #pragma HLS ARRAY_PARTITION variable = acc complete dim = 0
+  const Instruction ins = take_command(commands);
+  const DepthwiseShape shape = depthwise_shape(ins);
   const Epilogue epilogue = decode_epilogue(ins);
+  const int slot = slot_of(ins);
   const int kernel_h = ins.kernel_h;
   const int kernel_w = ins.kernel_w;
   const int stride_h = ins.stride_h;
-  const int stride_w = ins.stride_w;
-  const int taps = index_product(kernel_h, kernel_w);
-  const int tap_rows = (taps + 7) >> 3;
-  const bool narrow = kernel_h <= DW_NARROW && kernel_w <= DW_NARROW;
-  const bool strided = stride_w == 2;
+  const bool narrow = shape.narrow;
+  const bool strided = shape.strided;
+  const int passes = shape.passes;
+  const int columns = shape.columns;
+  const int chunks = shape.chunks;
   const int y_cols = ins.y_cols;
   const int y_rows = ins.y_rows;
-  HWGEN_CHECK(kernel_h >= 1 && kernel_h <= DW_KERNEL_MAX && kernel_w >= 1 && kernel_w <= DW_KERNEL_MAX,
-              "DEPTHWISE has a window larger than the engine's");
-  HWGEN_CHECK(stride_h >= 1 && stride_h <= DW_STRIDE_MAX && stride_w >= 1 && stride_w <= DW_STRIDE_MAX,
-              "DEPTHWISE has a stride larger than the engine's");
-  int passes = 1;
-  if (!narrow && kernel_h > 1) {
-    passes = kernel_h > 3 ? 3 : 2;  // of five taps a row
-  }
-  const int columns = (y_cols + DW_PIXELS - 1) / DW_PIXELS;  // groups of four outputs
-  const int span = strided ? 2 * y_cols - 1 : y_cols;
-  const int chunks = (span + kernel_w + BANKS - 2) / BANKS;  // pad accesses to fill a row
-  const Word fill = splat(ins.x_zero);
-
-  if (epilogue.table) {
-    load_table(ring, tables, ins.t_row, epilogue.wide);
-  }
-  int blob = ins.w_row;
+  load_table<DW_PIXELS * LANES / 2>(rows, table_rows(ins), tables);
 depthwise_groups:
   for (int g = 0; g < ins.y_groups.to_int(); ++g) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 64
@@ -131,7 +190,8 @@ depthwise_groups:
 #pragma HLS ARRAY_PARTITION variable = multiplier complete
 #pragma HLS ARRAY_PARTITION variable = shift complete
     const int group = ins.y_group0.to_int() + g;
-    read_parameters(ring, blob, init, multiplier, shift);
+    const bool last_group = g == ins.y_groups.to_int() - 1;
+    unpack_parameters(rows.read(), init, multiplier, shift);
     for (int t = 0; t < DW_TAPS_ALL; ++t) {
 #pragma HLS UNROLL
       for (int c = 0; c < LANES; ++c) {
@@ -139,13 +199,14 @@ depthwise_groups:
         weights[t][c] = 0;
       }
     }
+    Row row;
   depthwise_weights:
-    for (int t = 0, at = 0, kx = 0; t < taps; ++t) {
+    for (int t = 0, at = 0, kx = 0; t < shape.taps; ++t) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 25
 #pragma HLS PIPELINE II = 1
-      Chunk row[ROW_CHUNKS];
-#pragma HLS ARRAY_PARTITION variable = row complete
-      read_row(ring, blob + 1 + (t >> 3), row);
+      if ((t & 7) == 0) {
+        row = rows.read();
+      }
       for (int c = 0; c < LANES; ++c) {
 #pragma HLS UNROLL
         weights[at][c] = row_byte(row, (t & 7) * LANES + c);
@@ -157,36 +218,29 @@ depthwise_groups:
         kx = 0;
       }
     }
-    blob += 1 + tap_rows;
-
-    const int first_fills = index_product(kernel_h, chunks);
   depthwise_first_rows:
-    for (int n = 0, row = 0, chunk = 0; n < first_fills; ++n) {
+    for (int line_row = 0, chunk = 0; line_row < kernel_h;) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 60
 #pragma HLS PIPELINE II = 1
-      fill_line(ins, pads, group, row, chunk, fill, line);
+      fill_line(windows.read(), line_row, chunk, line);
       ++chunk;
       if (chunk == chunks) {
         chunk = 0;
-        ++row;
+        ++line_row;
       }
     }
 
     const int fills = stride_h == 2 ? 2 * chunks : chunks;
     const int period = maximum(columns, fills + DW_LINE_DISTANCE);
-    const int row_cycles = passes == 3 ? 3 * period : (passes == 2 ? 2 * period : period);
-    const int cycles = index_product(y_rows, row_cycles);
     int y_row = 0;
     int step = 0;
     int pass = 0;
     int fill_row = kernel_h;
     int fill_chunk = 0;
   depthwise_cycles:
-    for (int n = 0; n < cycles; ++n) {
+    while (y_row < y_rows) {
 #pragma HLS LOOP_TRIPCOUNT min = 5 max = 4096
 #pragma HLS PIPELINE II = 1
-// The planner proves that no instruction reads a word that it writes (hwgen/plan).
-#pragma HLS DEPENDENCE variable = pads type = inter dependent = false
 // A line is used at the earliest DW_LINE_DISTANCE cycles after its last fill, and filled after its last use.
 #pragma HLS DEPENDENCE variable = line type = inter direction = RAW distance = 4 dependent = true
       const bool computes = step < columns;
@@ -201,14 +255,13 @@ depthwise_groups:
             const Quad quad = line[at][quad_index & (DW_QUADS - 1)][depth];
             for (int p = 0; p < 4; ++p) {
 #pragma HLS UNROLL
-              const Word word = quad.range(128 * p + 127, 128 * p);
-              unpack(word, window[k][4 * q + p]);
+              unpack(quad.words[p], window[k][4 * q + p]);
             }
           }
         }
       }
       if (pass == 0 && step < fills && y_row + 1 < y_rows) {
-        fill_line(ins, pads, group, fill_row, fill_chunk, fill, line);
+        fill_line(windows.read(), fill_row, fill_chunk, line);
         ++fill_chunk;
         if (fill_chunk == chunks) {
           fill_chunk = 0;
@@ -234,19 +287,14 @@ depthwise_groups:
         }
         if (pass == passes - 1) {
           const int y_column = step * DW_PIXELS;
-          Window target;
-          target.pad = ins.y_pad;
-          target.base = ins.y_base.to_int() + index_product(group, ins.y_plane);
-          target.pixel = index_product(ring_slot(ins.y_slot, y_row, ins.y_ring), ins.y_width) + y_column;
-          target.low = 0;
-          target.high = minimum(DW_PIXELS, y_cols - y_column);
-          Word words[DW_PIXELS];
-#pragma HLS ARRAY_PARTITION variable = words complete
+          Write<DW_PIXELS> write;
+          write.window = y_window(ins, slot, group, y_row, y_column, minimum(DW_PIXELS, y_cols - y_column));
+          write.last = last_group && y_row == y_rows - 1 && step == columns - 1;
           for (int p = 0; p < DW_PIXELS; ++p) {
 #pragma HLS UNROLL
-            words[p] = finish_word(epilogue, tables, p, acc[p], multiplier, shift);
+            write.data.words[p] = finish_word(epilogue, tables, p, acc[p], multiplier, shift);
           }
-          write_window<DW_PIXELS>(pads, target, words);
+          writes.write(write);
         }
       }
       ++pass;

@@ -3,38 +3,46 @@
 #ifndef HWGEN_EPILOGUE_HPP
 #define HWGEN_EPILOGUE_HPP
 
-#include "memory.hpp"
+#include "ring.hpp"
 
 namespace hwgen {
 
 // Initial accumulator, multiplier and shift of 16 channels.
-inline void read_parameters(const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], int row, Accumulator init[LANES],
-                            Multiplier multiplier[LANES], Shift shift[LANES]) {
+inline void unpack_parameters(const Row& row, Accumulator init[LANES], Multiplier multiplier[LANES],
+                              Shift shift[LANES]) {
 #pragma HLS INLINE
-  Chunk chunks[ROW_CHUNKS];
-#pragma HLS ARRAY_PARTITION variable = chunks complete
-  read_row(ring, row, chunks);
   for (int c = 0; c < LANES; ++c) {
 #pragma HLS UNROLL
-    init[c] = chunks[c].range(31, 0);
-    multiplier[c] = chunks[c].range(48, 32);
-    shift[c] = chunks[c].range(54, 49);
+    init[c] = row.chunks[c].range(31, 0);
+    multiplier[c] = row.chunks[c].range(48, 32);
+    shift[c] = row.chunks[c].range(54, 49);
   }
 }
 
-// Copies a table from the ring to every copy of the table memory: 64 cycles, or 1,024 for 4,096 entries.
-inline void load_table(const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], TableWord tables[TABLE_COPIES][TABLE_WORDS], int row,
-                       bool wide) {
-  const int words = wide ? TABLE_WORDS : SHORT_TABLE_WORDS;
+// Whether the engine must load the table of an instruction, and how many ring rows it has.
+inline int table_rows(const Instruction& ins) {
+#pragma HLS INLINE
+  int rows = 0;
+  if (has(ins, FLAG_TABLE) && !has(ins, FLAG_RETAIN)) {
+    HWGEN_CHECK(!has(ins, FLAG_WIDE) || WIDE_TABLES != 0, "an instruction has a table larger than the engines hold");
+    rows = has(ins, FLAG_WIDE) ? WIDE_TABLE_WORDS / 32 : SHORT_TABLE_WORDS / 32;
+  }
+  return rows;
+}
+
+// Copies the rows of a table to every copy of an engine's table memory: 32 cycles a row.
+template <int COPIES, int DEPTH>
+void load_table(hls::stream<Row, DEPTH>& rows, int count, TableWord tables[COPIES][TABLE_WORDS]) {
+  Row row;
 load_table_words:
-  for (int i = 0; i < words; ++i) {
+  for (int i = 0; i < 32 * count; ++i) {
 #pragma HLS LOOP_TRIPCOUNT min = 64 max = 1024 avg = 64
 #pragma HLS PIPELINE II = 1
-    Chunk chunks[ROW_CHUNKS];
-#pragma HLS ARRAY_PARTITION variable = chunks complete
-    read_row(ring, row + (i >> 5), chunks);
-    const TableWord word = row_word(chunks, i & 31);
-    for (int copy = 0; copy < TABLE_COPIES; ++copy) {
+    if (i % 32 == 0) {
+      row = rows.read();
+    }
+    const TableWord word = row_word(row, i % 32);
+    for (int copy = 0; copy < COPIES; ++copy) {
 #pragma HLS UNROLL
       tables[copy][i] = word;
     }
@@ -89,7 +97,7 @@ inline Code finish_lane(const Epilogue& epilogue, const TableWord table[TABLE_WO
 }
 
 // One word before the residual add, `slot` = which of the EPILOGUE_WORDS words of this cycle it is.
-inline Word finish_word(const Epilogue& epilogue, const TableWord tables[TABLE_COPIES][TABLE_WORDS], int slot,
+inline Word finish_word(const Epilogue& epilogue, const TableWord tables[][TABLE_WORDS], int slot,
                         const Accumulator acc[LANES], const Multiplier multiplier[LANES], const Shift shift[LANES]) {
 #pragma HLS INLINE
   Code codes[LANES];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Instructions as they lie in program.bin. A test compares every name, offset, width and sign with
-// hwgen/plan/program.py, which is the definition. Waits are left out: here one instruction runs after the other.
+// hwgen/plan/program.py, which is the definition. Only the dispatcher looks at waits, in the record itself.
 #ifndef HWGEN_INSTRUCTION_HPP
 #define HWGEN_INSTRUCTION_HPP
 
@@ -21,6 +21,23 @@ constexpr int OP_POOL = 7;
 constexpr int OP_LINEAR = 8;
 constexpr int OP_LAYER_NORM = 9;
 constexpr int OP_STORE = 10;
+
+constexpr int QUEUE_WEIGHTS = 0;
+constexpr int QUEUE_HEAD = 1;
+constexpr int QUEUE_INPUT = 2;
+constexpr int QUEUE_ARRAY = 3;
+constexpr int QUEUE_DEPTHWISE = 4;
+constexpr int QUEUE_ELTWISE = 5;
+constexpr int QUEUE_ATTENTION = 6;
+constexpr int QUEUE_MLP = 7;
+constexpr int QUEUE_STORE = 8;
+
+// Where fields lie that the dispatcher reads or changes in a record.
+constexpr int BYTE_SLOTS = 61;
+constexpr int BYTE_DDR = 76;
+constexpr int BYTE_TRACE = 92;
+constexpr int BYTE_WAITS = 104;
+constexpr int BYTE_WAIT_MASK = 122;
 
 constexpr int FLAG_PACKED = 1;
 constexpr int FLAG_TABLE = 2;
@@ -49,7 +66,6 @@ struct Header {
   ap_uint<32> output_words;
   ap_uint<32> trace_words;
   ap_uint<32> config_hash;
-  ap_uint<32> first_queue;
   ap_uint<32> queue_counts[QUEUES];
 };
 
@@ -108,7 +124,6 @@ struct Instruction {
   ap_uint<16> y_height;
   ap_uint<8> block;
   ap_int<16> y_zero;
-  ap_uint<8> next_queue;
 };
 
 inline Header decode_header(const Word record[RECORD_WORDS]) {
@@ -122,7 +137,6 @@ inline Header decode_header(const Word record[RECORD_WORDS]) {
   header.output_words = field<20, 32>(record);
   header.trace_words = field<24, 32>(record);
   header.config_hash = field<28, 32>(record);
-  header.first_queue = field<32, 32>(record);
   header.queue_counts[0] = field<36, 32>(record);
   header.queue_counts[1] = field<40, 32>(record);
   header.queue_counts[2] = field<44, 32>(record);
@@ -192,7 +206,6 @@ inline Instruction decode_instruction(const Word record[RECORD_WORDS]) {
   ins.y_height = field<96, 16>(record);
   ins.block = field<98, 8>(record);
   ins.y_zero = field<100, 16>(record);
-  ins.next_queue = field<124, 8>(record);
   return ins;
 }
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The head: global average pool, fully connected layers at 32 weights a cycle, layer norm (hwgen/kernels/mlp.py).
+//
+//   commands --> mlp_issue --> requests of words of x, of rows of the head's ring
+//                    +--> mlp_compute --> writes
 #ifndef HWGEN_MLP_HPP
 #define HWGEN_MLP_HPP
 
@@ -16,33 +19,94 @@ constexpr int RECIPROCAL_BITS = 25;
 
 // The only pixel of a (C, 1, 1) tensor, channel group g, in a pad or in the vector memory. In a pad, slots count rows,
 // and the tensor has one pixel a row.
-inline Word read_vector(const Instruction& ins, const Word pads[PADS][BANKS][PAD_ROWS], const Word vectors[VECTOR_ROWS],
-                        int group) {
+inline Window vector_window(const Instruction& ins, int slot, int group) {
 #pragma HLS INLINE
   const int base = ins.x_base.to_int() + index_product(group, ins.x_plane);
-  return read_word(pads, vectors, ins.x_pad, base, ins.x_slot);
+  return window_at(slot, ins.x_pad, base, ins.x_slot, 0, 1, 0);
 }
 
-inline void write_vector(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROWS], Word vectors[VECTOR_ROWS], int group,
-                         Word word) {
+inline void write_vector(const Instruction& ins, int slot, int group, bool last, Word word,
+                         hls::stream<Write<1>, WRITES>& writes) {
 #pragma HLS INLINE
   const int base = ins.y_base.to_int() + index_product(group, ins.y_plane);
-  write_word(pads, vectors, ins.y_pad, base, ins.y_slot, word);
+  Write<1> write;
+  write.window = window_at(slot, ins.y_pad, base, ins.y_slot, 0, 1, 0);
+  write.last = last;
+  write.data.words[0] = word;
+  writes.write(write);
 }
 
-inline void run_pool(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROWS], Word vectors[VECTOR_ROWS],
-                     const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS]) {
+// The words of x and the ring rows in the order in which mlp_compute takes them.
+inline void mlp_issue(hls::stream<Word, COMMANDS>& commands, hls::stream<Word, COMMANDS>& to_compute,
+                      hls::stream<Window, REQUESTS>& reads, hls::stream<RowRequest, ROW_REQUESTS>& rows) {
+  const Instruction ins = pass_command(commands, to_compute);
+  const int slot = slot_of(ins);
+  const int y_groups = ins.y_groups;
+  const int table = table_rows(ins);
+  if (ins.opcode == OP_POOL) {
+    rows.write(RowRequest{ins.w_row, 1});
+    const int pixels = size_product(ins.x_cols, ins.x_height);
+  pool_issue_groups:
+    for (int g = 0; g < y_groups; ++g) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 256
+      const int base = ins.x_base.to_int() + index_product(ins.y_group0.to_int() + g, ins.x_plane);
+    pool_issue_pixels:
+      for (int pixel = 0; pixel < pixels; pixel += POOL_PIXELS) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 256
+#pragma HLS PIPELINE II = 1
+        reads.write(window_at(slot, ins.x_pad, base, pixel, 0, minimum(POOL_PIXELS, pixels - pixel), 0));
+      }
+    }
+  } else if (ins.opcode == OP_LINEAR) {
+    if (table != 0) {
+      rows.write(RowRequest{ins.t_row, ap_uint<16>(table)});
+    }
+    const int ci_groups = ins.ci_groups;
+    int blob = ins.w_row;
+  linear_issue_groups:
+    for (int g = 0; g < y_groups; ++g) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 256
+      rows.write(RowRequest{ap_uint<16>(blob), ap_uint<16>(1 + 2 * ci_groups)});
+      blob += 1 + 2 * ci_groups;
+    linear_issue_words:
+      for (int ci = 0; ci < ci_groups; ++ci) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 256
+#pragma HLS PIPELINE II = 1
+        reads.write(vector_window(ins, slot, ci));
+      }
+    }
+  } else {
+    HWGEN_CHECK(ins.opcode == OP_LAYER_NORM, "the Program holds an unknown opcode");
+    rows.write(RowRequest{ins.w_row, 1});
+    if (table != 0) {
+      rows.write(RowRequest{ins.t_row, ap_uint<16>(table)});
+    }
+    const int groups = (ins.channels.to_int() + LANES - 1) / LANES;
+    rows.write(RowRequest{ap_uint<16>(ins.w_row + 1), ap_uint<16>(groups)});
+  norm_issue_passes:
+    for (int pass = 0; pass < 2; ++pass) {
+    norm_issue_words:
+      for (int g = 0; g < groups; ++g) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 256
+#pragma HLS PIPELINE II = 1
+        reads.write(vector_window(ins, slot, g));
+      }
+    }
+  }
+}
+
+inline void compute_pool(const Instruction& ins, hls::stream<Words<POOL_PIXELS>, ANSWERS>& words,
+                         hls::stream<Row, ANSWERS>& rows, hls::stream<Write<1>, WRITES>& writes) {
 #pragma HLS INLINE off
-  Chunk row[ROW_CHUNKS];
-#pragma HLS ARRAY_PARTITION variable = row complete
-  read_row(ring, ins.w_row, row);
+  const Row row = rows.read();
   const Accumulator init = row_word(row, 0);
   const Multiplier multiplier = row_word(row, 1);
   const Shift shift = row_word(row, 2);
-  const int pixels = index_product(ins.x_height, ins.x_cols);
-  const int reads = (pixels + BANKS - 1) / BANKS;
+  const int slot = slot_of(ins);
+  const int y_groups = ins.y_groups;
+  const int pixels = size_product(ins.x_cols, ins.x_height);
 pool_groups:
-  for (int g = 0; g < ins.y_groups.to_int(); ++g) {
+  for (int g = 0; g < y_groups; ++g) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 256
     const int group = ins.y_group0.to_int() + g;
     Accumulator acc[LANES];
@@ -52,18 +116,15 @@ pool_groups:
       acc[c] = init;
     }
   pool_pixels:
-    for (int n = 0; n < reads; ++n) {
-#pragma HLS LOOP_TRIPCOUNT min = 1 max = 64
+    for (int pixel = 0; pixel < pixels; pixel += POOL_PIXELS) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 256
 #pragma HLS PIPELINE II = 1
-      Word words[BANKS];
-#pragma HLS ARRAY_PARTITION variable = words complete
-      const int row = ins.x_base.to_int() + index_product(group, ins.x_plane) + n;
-      read_block(pads, ins.x_pad, row, minimum(BANKS, pixels - n * BANKS), words);
-      for (int p = 0; p < BANKS; ++p) {
+      const Words<POOL_PIXELS> found = words.read();  // 0 beyond the last
+      for (int p = 0; p < POOL_PIXELS; ++p) {
 #pragma HLS UNROLL
         Code x[LANES];
 #pragma HLS ARRAY_PARTITION variable = x complete
-        unpack(words[p], x);
+        unpack(found.words[p], x);
         for (int c = 0; c < LANES; ++c) {
 #pragma HLS UNROLL
           acc[c] += x[c];
@@ -77,21 +138,21 @@ pool_groups:
 #pragma HLS PIPELINE II = 1
       codes[c] = requantize(acc[c], multiplier, shift, ins.y_zero);
     }
-    write_vector(ins, pads, vectors, group, pack(codes));
+    write_vector(ins, slot, group, g == y_groups - 1, pack(codes), writes);
   }
 }
 
-inline void run_linear(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROWS], Word vectors[VECTOR_ROWS],
-                       const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], TableWord tables[TABLE_COPIES][TABLE_WORDS]) {
+inline void compute_linear(const Instruction& ins, hls::stream<Words<POOL_PIXELS>, ANSWERS>& words,
+                           hls::stream<Row, ANSWERS>& rows, TableWord tables[1][TABLE_WORDS],
+                           hls::stream<Write<1>, WRITES>& writes) {
 #pragma HLS INLINE off
   const Epilogue epilogue = decode_epilogue(ins);
+  const int slot = slot_of(ins);
+  const int y_groups = ins.y_groups;
   const int ci_groups = ins.ci_groups;
-  if (epilogue.table) {
-    load_table(ring, tables, ins.t_row, epilogue.wide);
-  }
-  int blob = ins.w_row;
+  load_table<1>(rows, table_rows(ins), tables);
 linear_groups:
-  for (int g = 0; g < ins.y_groups.to_int(); ++g) {
+  for (int g = 0; g < y_groups; ++g) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 256
     const int group = ins.y_group0.to_int() + g;
     Accumulator init[LANES];
@@ -102,25 +163,27 @@ linear_groups:
 #pragma HLS ARRAY_PARTITION variable = multiplier complete
 #pragma HLS ARRAY_PARTITION variable = shift complete
 #pragma HLS ARRAY_PARTITION variable = acc complete
-    read_parameters(ring, blob, init, multiplier, shift);
+    unpack_parameters(rows.read(), init, multiplier, shift);
     for (int c = 0; c < LANES; ++c) {
 #pragma HLS UNROLL
       acc[c] = init[c];
     }
+    Code x[LANES];
+    Row row;
+#pragma HLS ARRAY_PARTITION variable = x complete
   linear_weights:
     for (int n = 0; n < ci_groups * LINEAR_CYCLES; ++n) {
 #pragma HLS LOOP_TRIPCOUNT min = 8 max = 2048
 #pragma HLS PIPELINE II = 1
 // The same two accumulators come again after LINEAR_CYCLES cycles.
 #pragma HLS DEPENDENCE variable = acc type = inter direction = RAW distance = 8 dependent = true
-      const int ci = n / LINEAR_CYCLES;
       const int pair = n % LINEAR_CYCLES;
-      Code x[LANES];
-      Chunk row[ROW_CHUNKS];
-#pragma HLS ARRAY_PARTITION variable = x complete
-#pragma HLS ARRAY_PARTITION variable = row complete
-      unpack(read_vector(ins, pads, vectors, ci), x);
-      read_row(ring, blob + 1 + n / (LINEAR_CYCLES / 2), row);
+      if (pair == 0) {
+        unpack(words.read().words[0], x);
+      }
+      if (n % (LINEAR_CYCLES / 2) == 0) {
+        row = rows.read();
+      }
       for (int o = 0; o < LINEAR_ROWS; ++o) {
 #pragma HLS UNROLL
         const int first = (pair * LINEAR_ROWS + o) % (LANES / 2) * LANES;
@@ -141,8 +204,7 @@ linear_groups:
 #pragma HLS PIPELINE II = 1
       codes[c] = finish_lane(epilogue, tables[0], acc[c], multiplier[c], shift[c]);
     }
-    write_vector(ins, pads, vectors, group, pack(codes));
-    blob += 1 + 2 * ci_groups;
+    write_vector(ins, slot, group, g == y_groups - 1, pack(codes), writes);
   }
 }
 
@@ -181,23 +243,21 @@ norm_reciprocal_bits:
   shift = RECIPROCAL_SHIFT - half;
 }
 
-inline void run_layer_norm(const Instruction& ins, Word pads[PADS][BANKS][PAD_ROWS], Word vectors[VECTOR_ROWS],
-                           const Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], TableWord tables[TABLE_COPIES][TABLE_WORDS]) {
+inline void compute_layer_norm(const Instruction& ins, hls::stream<Words<POOL_PIXELS>, ANSWERS>& words,
+                               hls::stream<Row, ANSWERS>& rows, TableWord tables[1][TABLE_WORDS],
+                               hls::stream<Write<1>, WRITES>& writes) {
 #pragma HLS INLINE off
-  Chunk head[ROW_CHUNKS];
-#pragma HLS ARRAY_PARTITION variable = head complete
-  read_row(ring, ins.w_row, head);
-  const int count = row_word(head, 0);
+  const Row head = rows.read();
+  const int count = ins.channels;
   const Code x_zero = row_word(head, 1);
   const Shift shift = row_word(head, 2);
   const Code y_zero = row_word(head, 3);
-  const ap_uint<64> epsilon = head[2];
+  const ap_uint<64> epsilon = head.chunks[2];
   const bool table = has(ins, FLAG_TABLE);
+  const int slot = slot_of(ins);
   const int groups = (count + LANES - 1) / LANES;
   HWGEN_CHECK(count >= 1 && count <= MLP_CHANNELS, "LAYER_NORM has a vector longer than the engine's");
-  if (table) {
-    load_table(ring, tables, ins.t_row, false);
-  }
+  load_table<1>(rows, table_rows(ins), tables);
 
   // |u| <= 255: sums of 4,096 values fit 21 bits, of squares 28 bits.
   ap_int<22> total = 0;
@@ -209,7 +269,7 @@ norm_sums:
 #pragma HLS LOOP_TRIPCOUNT min = 16 max = 4096
 #pragma HLS PIPELINE II = 1
     if (n % LANES == 0) {
-      unpack(read_vector(ins, pads, vectors, n / LANES), x);
+      unpack(words.read().words[0], x);
     }
     if (n < count) {
       const ap_int<9> u = x[n % LANES] - x_zero;
@@ -233,24 +293,20 @@ norm_sums:
   const Shift fraction_shift = scale_shift - NORM_FRACTION;
 
   Code codes[LANES];
-  Chunk row[ROW_CHUNKS];
+  Row row;
 #pragma HLS ARRAY_PARTITION variable = codes complete
-#pragma HLS ARRAY_PARTITION variable = row complete
 norm_lanes:
   for (int n = 0; n < groups * LANES; ++n) {  // one lane a cycle: its products are wide
 #pragma HLS LOOP_TRIPCOUNT min = 16 max = 4096
 #pragma HLS PIPELINE II = 1
-// The planner proves that no instruction reads a word that it writes (hwgen/plan).
-#pragma HLS DEPENDENCE variable = pads type = inter dependent = false
-#pragma HLS DEPENDENCE variable = vectors type = inter dependent = false
     const int g = n / LANES;
     const int c = n % LANES;
     if (c == 0) {
-      unpack(read_vector(ins, pads, vectors, g), x);
-      read_row(ring, ins.w_row.to_int() + 1 + g, row);
+      unpack(words.read().words[0], x);
+      row = rows.read();
     }
-    const ap_int<18> gamma = row[c].range(17, 0);
-    const ap_int<46> beta = row[c].range(63, 18);
+    const ap_int<18> gamma = row.chunks[c].range(17, 0);
+    const ap_int<46> beta = row.chunks[c].range(63, 18);
     const ap_int<9> u = x[c] - x_zero;
     const ap_int<23> part = n_channels * u;
 #pragma HLS BIND_OP variable = part op = mul impl = fabric
@@ -270,8 +326,23 @@ norm_lanes:
     }
     codes[c] = code;
     if (c == LANES - 1) {
-      write_vector(ins, pads, vectors, g, pack(codes));
+      write_vector(ins, slot, g, g == groups - 1, pack(codes), writes);
     }
+  }
+}
+
+inline void mlp_compute(hls::stream<Word, COMMANDS>& commands, hls::stream<Words<POOL_PIXELS>, ANSWERS>& words,
+                        hls::stream<Row, ANSWERS>& rows, hls::stream<Write<1>, WRITES>& writes) {
+  static TableWord tables[1][TABLE_WORDS];
+#pragma HLS BIND_STORAGE variable = tables type = ram_t2p impl = bram
+#pragma HLS RESET variable = tables off
+  const Instruction ins = take_command(commands);
+  if (ins.opcode == OP_POOL) {
+    compute_pool(ins, words, rows, writes);
+  } else if (ins.opcode == OP_LINEAR) {
+    compute_linear(ins, words, rows, tables, writes);
+  } else {
+    compute_layer_norm(ins, words, rows, tables, writes);
   }
 }
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a pad or the vector memory to DDR: the network's output, and the rectangle that an instruction wrote where tracing
 // is on.
+//
+//   commands, traces --> store_issue --> requests of words --> words --> store_write --> AXI; a token behind the last
+//                             +---------------- bursts ------------------^
 #ifndef HWGEN_STORE_HPP
 #define HWGEN_STORE_HPP
 
@@ -8,20 +11,31 @@
 
 namespace hwgen {
 
-// x, all groups and rows, in the order [group][row][column]: the pixels of a whole tensor follow each other.
-inline void run_store(const Instruction& ins, const Word pads[PADS][BANKS][PAD_ROWS], const Word vectors[VECTOR_ROWS],
-                      Word* output, unsigned frame_word) {
-#pragma HLS INLINE off
-  const int pixels = index_product(ins.x_height, ins.x_cols);
-  const int words = index_product(ins.x_groups, pixels);
-  const unsigned first = frame_word + ins.ddr.to_uint();
+// A burst of words to the output buffer or to the trace buffer; `last` of an instruction.
+struct StoreBurst {
+  ap_uint<32> first;
+  ap_uint<24> count;
+  bool trace;
+  bool last;
+};
+
+constexpr int STORE_BURSTS = 4;  // rows of a rectangle: the next ones wait while one is written
+
+// STORE: x, all groups and rows, in the order [group][row][column]: the pixels of a whole tensor follow each other.
+inline void issue_store(const Instruction& ins, hls::stream<Window, REQUESTS>& reads,
+                        hls::stream<StoreBurst, STORE_BURSTS>& bursts) {
+  HWGEN_CHECK(ins.opcode == OP_STORE, "the Program holds an unknown opcode");
+  const int slot = slot_of(ins);
+  const int pixels = size_product(ins.x_cols, ins.x_height);
+  const int words = size_product(pixels, ins.x_groups);
+  bursts.write(StoreBurst{ins.ddr, ap_uint<24>(words), false, true});
   int base = ins.x_base;
   int pixel = 0;
 store_words:
   for (int n = 0; n < words; ++n) {  // one loop over all groups: one burst
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 4096
 #pragma HLS PIPELINE II = 1
-    output[first + n] = read_word(pads, vectors, ins.x_pad, base, pixel);
+    reads.write(window_at(slot, ins.x_pad, base, pixel, 0, 1, 0));
     ++pixel;
     if (pixel == pixels) {
       pixel = 0;
@@ -30,10 +44,10 @@ store_words:
   }
 }
 
-// Copies what `ins` wrote to its place [group][row][column] in the trace buffer.
-inline void run_trace(const Instruction& ins, const Word pads[PADS][BANKS][PAD_ROWS], const Word vectors[VECTOR_ROWS],
-                      Word* trace, unsigned frame_word) {
-#pragma HLS INLINE off
+// Trace: what an instruction wrote, to its place [group][row][column] in the trace buffer.
+inline void issue_trace(const Instruction& ins, hls::stream<Window, REQUESTS>& reads,
+                        hls::stream<StoreBurst, STORE_BURSTS>& bursts) {
+  const int slot = slot_of(ins);
 trace_groups:
   for (int g = 0; g < ins.y_groups.to_int(); ++g) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 64
@@ -47,14 +61,50 @@ trace_groups:
       const ap_uint<28> line = index_product(group, ins.y_height) + ins.y_row0.to_int() + r;
       const ap_uint<44> offset = line * ins.y_width;
 #pragma HLS BIND_OP variable = offset op = mul impl = dsp
-      const unsigned word = frame_word + ins.trace.to_uint() + offset.to_uint();
+      const bool last = g == ins.y_groups.to_int() - 1 && r == ins.y_rows.to_int() - 1;
+      bursts.write(StoreBurst{ap_uint<32>(ins.trace + offset), ap_uint<24>(ins.y_cols), true, last});
     trace_pixels:
       for (int x = 0; x < ins.y_cols.to_int(); ++x) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 112
 #pragma HLS PIPELINE II = 1
-        trace[word + x] = read_word(pads, vectors, ins.y_pad, base, pixel + x);
+        reads.write(window_at(slot, ins.y_pad, base, pixel + x, 0, 1, 0));
       }
     }
+  }
+}
+
+inline void store_issue(hls::stream<Word, COMMANDS>& commands, hls::stream<Word, COMMANDS>& traces,
+                        hls::stream<Window, REQUESTS>& reads, hls::stream<StoreBurst, STORE_BURSTS>& bursts) {
+  if (!commands.empty()) {
+    issue_store(take_command(commands), reads, bursts);
+  }
+  if (!traces.empty()) {
+    issue_trace(take_command(traces), reads, bursts);
+  }
+}
+
+inline void store_write(Word* output, Word* trace, hls::stream<StoreBurst, STORE_BURSTS>& bursts,
+                        hls::stream<Words<1>, ANSWERS>& words, hls::stream<Token, TOKENS>& stored,
+                        hls::stream<Token, TOKENS>& traced) {
+  const StoreBurst burst = bursts.read();
+  if (burst.trace) {
+  write_trace:
+    for (int n = 0; n < burst.count.to_int(); ++n) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 112
+#pragma HLS PIPELINE II = 1
+      trace[burst.first.to_uint() + n] = words.read().words[0];
+    }
+    if (burst.last) {
+      traced.write(1);
+    }
+  } else {
+  write_output:
+    for (int n = 0; n < burst.count.to_int(); ++n) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 4096
+#pragma HLS PIPELINE II = 1
+      output[burst.first.to_uint() + n] = words.read().words[0];
+    }
+    stored.write(1);
   }
 }
 

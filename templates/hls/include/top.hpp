@@ -5,13 +5,6 @@
 
 #include "types.hpp"
 
-#ifndef __SYNTHESIS__
-namespace hwgen {
-// Defined by the testbench; called before each instruction of the group that begins with `frame`.
-void report_progress(unsigned frame, unsigned frames, unsigned instruction, unsigned instructions);
-}  // namespace hwgen
-#endif
-
 // Pointers are to 16-byte words. weights0 to weights3 all point at weights.bin: four ports read it in parallel.
 extern "C" void hwgen_top(const ap_uint<128>* program, const ap_uint<128>* weights0, const ap_uint<128>* weights1,
                           const ap_uint<128>* weights2, const ap_uint<128>* weights3, const ap_uint<128>* input,

@@ -31,12 +31,14 @@ constexpr int QUEUES = 9;                           // program.bin holds the ins
 constexpr int WEIGHT_PORTS = 4;                     // AXI ports of the weight loader
 constexpr int ROW_CHUNKS = 16;                      // 64-bit pieces of a 1024-bit ring row
 constexpr int RECORD_WORDS = 8;                     // 128-bit words of a header or an instruction
-constexpr int TABLE_WORDS = 1024;                   // a 4,096-entry table, four entries a word
+constexpr int WIDE_TABLE_WORDS = 1024;              // a 4,096-entry table, four entries a word
 constexpr int SHORT_TABLE_WORDS = 64;               // a 256-entry table
-constexpr int WEIGHT_ROWS = RING_ROWS + HEAD_ROWS;  // rows of both weight rings; they are one memory here
-constexpr int PAD_ROWS = SLOTS * PAD_DEPTH;         // word rows of a pad; those of slot s begin at s * PAD_DEPTH
-constexpr int VECTOR_ROWS = SLOTS * VECTOR_WORDS;   // words of the vector memory, the same
+constexpr int WEIGHT_ROWS = RING_ROWS + HEAD_ROWS;  // rows of both weight rings; the head's have the numbers behind
+constexpr int VECTOR_ROWS = SLOTS * VECTOR_WORDS;   // words of the vector memory; slot s begins at s * VECTOR_WORDS
+constexpr int TABLE_WORDS = WIDE_TABLES != 0 ? WIDE_TABLE_WORDS : SHORT_TABLE_WORDS;  // what an engine holds
 constexpr int WEIGHT_PAIRS = LANES / 2;
+constexpr int DW_PIXELS = 4;    // pixels that the depthwise engine finishes in a cycle
+constexpr int POOL_PIXELS = 4;  // pixels that the pool adds in a cycle
 constexpr int FIELD_BITS = 19;  // distance of the two weights that share a multiplier
 
 // Each copy of the table serves two lanes of the words that the epilogue (requantize, table) finishes in a cycle.
@@ -48,7 +50,7 @@ static_assert(EPILOGUE_WORDS == 4 || EPILOGUE_WORDS == 8, "the epilogue finishes
 static_assert(ACC_GROUPS >= 1 && ACC_GROUPS <= 1024, "the array keeps between 1 and 1024 pixel groups of partial sums");
 static_assert(PADS >= 1 && PADS < VECTOR, "pads are numbered below the vector memory");
 static_assert(SLOTS >= 1 && SLOTS <= 8, "an instruction has a bit for each of up to 8 slots");
-static_assert(PAD_DEPTH >= 1 && PAD_ROWS <= 65536, "a word row of a pad is addressed with 16 bits");
+static_assert(PAD_DEPTH >= 1 && PAD_DEPTH <= 65536, "a word row of a pad is addressed with 16 bits");
 static_assert(RING_ROWS >= 2 && HEAD_ROWS >= 2 && WEIGHT_ROWS <= 65536, "a ring row is addressed with 16 bits");
 static_assert(VECTOR_WORDS >= 1 && VECTOR_ROWS <= 65536, "a word of the vector memory is addressed with 16 bits");
 static_assert(LINE_WORDS >= 4 && LINE_WORDS % 4 == 0, "a line of the depthwise engine is a multiple of 4 pixels");

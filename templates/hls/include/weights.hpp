@@ -1,43 +1,116 @@
 // SPDX-License-Identifier: Apache-2.0
-// Weight loader: four AXI ports in parallel, each into its own stream, one process that writes the ring.
+// Weight loader: LOAD_WEIGHTS of both rings in turn, a chunk of rows at a time; four AXI ports in parallel.
 //
-//   weights0 --read_port<0>--> stream --+
-//   weights1 --read_port<1>--> stream --+--> write_ring --> ring
-//   weights2 --read_port<2>--> stream --+
-//   weights3 --read_port<3>--> stream --+
+//   commands --> load_chunks --> read_port<0..3> --> beats --> assemble_rows --> rows of the weight ring, of the head's
+//                          \----------- chunk, ring row ------^
 #ifndef HWGEN_WEIGHTS_HPP
 #define HWGEN_WEIGHTS_HPP
 
-#include <hls_stream.h>
-
-#include "memory.hpp"
+#include "ring.hpp"
 
 namespace hwgen {
 
-constexpr int CHUNK_ROWS = 128;                       // ring rows of one pass through the region
+constexpr int CHUNK_ROWS = 128;                       // ring rows of one burst of each port
 constexpr int PORT_BEATS = 2;                         // 16-byte beats that a port brings for a ring row
-constexpr int CHUNK_BEATS = CHUNK_ROWS * PORT_BEATS;  // depth of a stream: a whole burst, so that the simulation,
-                                                      // which runs one process after the other, never blocks
+constexpr int CHUNK_BEATS = CHUNK_ROWS * PORT_BEATS;  // depth of a port's beats: a whole burst, so that it never stalls
+constexpr int CHUNKS = 4;                             // bursts that wait behind the one in work
 static_assert(CHUNK_BEATS <= 256, "a burst has at most 256 beats");
 
-// PORT makes each reader a function of its own: two calls of one function are not allowed in a DATAFLOW region.
-template <int PORT>
-void read_port(const Word* weights, hls::stream<Word, CHUNK_BEATS>& beats, unsigned first, int rows) {
-read_port_beats:
-  for (int i = 0; i < rows * PORT_BEATS; ++i) {
-#pragma HLS LOOP_TRIPCOUNT min = 2 max = 256
-#pragma HLS PIPELINE II = 1
-    beats.write(weights[first + i]);
+// A burst of a port: `beats` words from `first` on.
+struct BeatRequest {
+  ap_uint<32> first;
+  ap_uint<16> beats;
+};
+
+// `rows` rows from ring row `row` on; `last` where they end a LOAD_WEIGHTS.
+struct RowChunk {
+  ap_uint<16> row;
+  ap_uint<16> rows;
+  bool last;
+};
+
+// What is left of a LOAD_WEIGHTS.
+struct Load {
+  ap_uint<16> rows;
+  ap_uint<16> row;
+  ap_uint<32> beat;    // of the first port
+  ap_uint<32> stripe;  // beats from one port's to the next one's
+};
+
+inline void take_load(hls::stream<Word, COMMANDS>& commands, Load& load) {
+#pragma HLS INLINE
+  if (load.rows == 0 && !commands.empty()) {
+    const Instruction ins = take_command(commands);
+    load.rows = ins.w_rows;
+    load.row = ins.w_row;
+    load.beat = ins.ddr * (WEIGHT_PORTS * PORT_BEATS);
+    load.stripe = ins.w_rows * PORT_BEATS;
   }
 }
 
-inline void write_ring(hls::stream<Word, CHUNK_BEATS>& beats0, hls::stream<Word, CHUNK_BEATS>& beats1,
-                       hls::stream<Word, CHUNK_BEATS>& beats2, hls::stream<Word, CHUNK_BEATS>& beats3,
-                       Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], int row, int rows) {
+// The next chunk of a load; beat j * stripe of the blob is where port j starts.
+inline void send_chunk(Load& load, hls::stream<BeatRequest, CHUNKS>& port0, hls::stream<BeatRequest, CHUNKS>& port1,
+                       hls::stream<BeatRequest, CHUNKS>& port2, hls::stream<BeatRequest, CHUNKS>& port3,
+                       hls::stream<RowChunk, CHUNKS>& chunks) {
+#pragma HLS INLINE
+  if (load.rows != 0) {
+    const int rows = minimum(load.rows, CHUNK_ROWS);
+    RowChunk chunk;
+    chunk.row = load.row;
+    chunk.rows = rows;
+    chunk.last = load.rows == rows;
+    chunks.write(chunk);
+    BeatRequest request;
+    request.beats = rows * PORT_BEATS;
+    request.first = load.beat;
+    port0.write(request);
+    request.first += load.stripe;
+    port1.write(request);
+    request.first += load.stripe;
+    port2.write(request);
+    request.first += load.stripe;
+    port3.write(request);
+    load.row += rows;
+    load.beat += rows * PORT_BEATS;
+    load.rows -= rows;
+  }
+}
+
+// A chunk of each ring in turn, so that a long load of the head does not hold up the body.
+inline void load_chunks(hls::stream<Word, COMMANDS>& weights_commands, hls::stream<Word, COMMANDS>& head_commands,
+                        hls::stream<BeatRequest, CHUNKS>& port0, hls::stream<BeatRequest, CHUNKS>& port1,
+                        hls::stream<BeatRequest, CHUNKS>& port2, hls::stream<BeatRequest, CHUNKS>& port3,
+                        hls::stream<RowChunk, CHUNKS>& chunks) {
+  static Load weights = {0, 0, 0, 0};
+  static Load head = {0, 0, 0, 0};
+  take_load(weights_commands, weights);
+  send_chunk(weights, port0, port1, port2, port3, chunks);
+  take_load(head_commands, head);
+  send_chunk(head, port0, port1, port2, port3, chunks);
+}
+
+// PORT makes each reader a function of its own: a static network has no two instances of one.
+template <int PORT>
+void read_port(const Word* weights, hls::stream<BeatRequest, CHUNKS>& requests, hls::stream<Word, CHUNK_BEATS>& beats) {
+  const BeatRequest request = requests.read();
+read_port_beats:
+  for (int i = 0; i < request.beats.to_int(); ++i) {
+#pragma HLS LOOP_TRIPCOUNT min = 2 max = 256
+#pragma HLS PIPELINE II = 1
+    beats.write(weights[request.first.to_uint() + i]);
+  }
+}
+
+inline void assemble_rows(hls::stream<RowChunk, CHUNKS>& chunks, hls::stream<Word, CHUNK_BEATS>& beats0,
+                          hls::stream<Word, CHUNK_BEATS>& beats1, hls::stream<Word, CHUNK_BEATS>& beats2,
+                          hls::stream<Word, CHUNK_BEATS>& beats3, hls::stream<RowWrite, ROW_WRITES>& weights,
+                          hls::stream<RowWrite, ROW_WRITES>& head) {
+  const RowChunk chunk = chunks.read();
+  const int beats = chunk.rows.to_int() * PORT_BEATS;
   Word first[WEIGHT_PORTS];
 #pragma HLS ARRAY_PARTITION variable = first complete
-write_ring_rows:
-  for (int i = 0; i < rows * PORT_BEATS; ++i) {
+assemble_beats:
+  for (int i = 0; i < beats; ++i) {
 #pragma HLS LOOP_TRIPCOUNT min = 2 max = 256
 #pragma HLS PIPELINE II = 1
     Word beat[WEIGHT_PORTS];
@@ -52,51 +125,23 @@ write_ring_rows:
         first[port] = beat[port];
       }
     } else {
-      const int target = row + (i >> 1);
-      HWGEN_CHECK(target < WEIGHT_ROWS, "LOAD_WEIGHTS writes outside the weight ring");
+      RowWrite write;
+      write.row = chunk.row + (i >> 1);
+      write.last = chunk.last && i == beats - 1;
+      HWGEN_CHECK(chunk.row.to_int() + (i >> 1) < WEIGHT_ROWS, "LOAD_WEIGHTS writes outside the weight ring");
       for (int port = 0; port < WEIGHT_PORTS; ++port) {
 #pragma HLS UNROLL
-        ring[target][4 * port] = first[port].range(63, 0);
-        ring[target][4 * port + 1] = first[port].range(127, 64);
-        ring[target][4 * port + 2] = beat[port].range(63, 0);
-        ring[target][4 * port + 3] = beat[port].range(127, 64);
+        write.data.chunks[4 * port] = first[port].range(63, 0);
+        write.data.chunks[4 * port + 1] = first[port].range(127, 64);
+        write.data.chunks[4 * port + 2] = beat[port].range(63, 0);
+        write.data.chunks[4 * port + 3] = beat[port].range(127, 64);
+      }
+      if (chunk.row < RING_ROWS) {
+        weights.write(write);
+      } else {
+        head.write(write);
       }
     }
-  }
-}
-
-// Beat j * stripe of the blob is where port j starts.
-inline void load_chunk(const Word* weights0, const Word* weights1, const Word* weights2, const Word* weights3,
-                       Chunk ring[WEIGHT_ROWS][ROW_CHUNKS], unsigned beat0, unsigned beat1, unsigned beat2,
-                       unsigned beat3, int row, int rows) {
-#pragma HLS DATAFLOW
-  hls::stream<Word, CHUNK_BEATS> beats0("weights0");
-  hls::stream<Word, CHUNK_BEATS> beats1("weights1");
-  hls::stream<Word, CHUNK_BEATS> beats2("weights2");
-  hls::stream<Word, CHUNK_BEATS> beats3("weights3");
-#pragma HLS BIND_STORAGE variable = beats0 type = fifo impl = bram
-#pragma HLS BIND_STORAGE variable = beats1 type = fifo impl = bram
-#pragma HLS BIND_STORAGE variable = beats2 type = fifo impl = bram
-#pragma HLS BIND_STORAGE variable = beats3 type = fifo impl = bram
-  read_port<0>(weights0, beats0, beat0, rows);
-  read_port<1>(weights1, beats1, beat1, rows);
-  read_port<2>(weights2, beats2, beat2, rows);
-  read_port<3>(weights3, beats3, beat3, rows);
-  write_ring(beats0, beats1, beats2, beats3, ring, row, rows);
-}
-
-inline void run_load_weights(const Instruction& ins, const Word* weights0, const Word* weights1, const Word* weights2,
-                             const Word* weights3, Chunk ring[WEIGHT_ROWS][ROW_CHUNKS]) {
-#pragma HLS INLINE off
-  const int rows = ins.w_rows;
-  const unsigned stripe = rows * PORT_BEATS;
-  const unsigned start = ins.ddr.to_uint() * (WEIGHT_PORTS * PORT_BEATS);
-load_weights_chunks:
-  for (int done = 0; done < rows; done += CHUNK_ROWS) {
-#pragma HLS LOOP_TRIPCOUNT min = 1 max = 32
-    const unsigned beat = start + done * PORT_BEATS;
-    load_chunk(weights0, weights1, weights2, weights3, ring, beat, beat + stripe, beat + 2 * stripe, beat + 3 * stripe,
-               ins.w_row.to_int() + done, minimum(rows - done, CHUNK_ROWS));
   }
 }
 

@@ -2,10 +2,12 @@
 // C simulation: puts program, weights and input frames into buffers as they lie in the board's memory, starts the
 // accelerator once, writes back what it wrote.
 //
-//   testbench PROGRAM WEIGHTS INPUT OUTPUT TRACE FRAMES [TRACE_ENABLE [PROGRESS]]
+// ORDER other than 0 lets tasks run in a random order, so that a result that depends on timing shows.
+//
+//   testbench PROGRAM WEIGHTS INPUT OUTPUT TRACE FRAMES [TRACE_ENABLE [PROGRESS [ORDER]]]
 //
 // Exit code: 0 good, 2 usage or file, 3 not a Program for this machine, 4 an address outside a memory, 5 a stream that
-// would hang, 6 entries left in a stream.
+// would hang, 6 entries left in a stream, 7 a stream with two writers or readers.
 #include <hls_stream.h>
 
 #include <cstdio>
@@ -14,7 +16,7 @@
 #include <string>
 #include <vector>
 
-#include "instruction.hpp"
+#include "dispatch.hpp"
 #include "top.hpp"
 
 namespace {
@@ -75,24 +77,30 @@ void write_file(const char* path, const Buffer& words, size_t count) {
 
 }  // namespace
 
-void hwgen::report_progress(unsigned frame, unsigned frames, unsigned instruction, unsigned instructions) {
-  if (progress && instruction % 16 == 0) {
-    const unsigned last = frames - frame < hwgen::SLOTS ? frames : frame + hwgen::SLOTS;
+void hwgen::report_complete(unsigned frames, unsigned instructions) {
+  static unsigned long long done = 0;
+  ++done;
+  if (progress && (done % 16 == 0 || done % instructions == 0)) {
     const unsigned groups = (frames + hwgen::SLOTS - 1) / hwgen::SLOTS;
-    const unsigned done = frame / hwgen::SLOTS * instructions + instruction;
-    std::printf("frames %u-%u/%u instruction %u/%u\n", frame + 1, last, frames, done, groups * instructions);
+    const unsigned first = static_cast<unsigned>((done - 1) / instructions) * hwgen::SLOTS;
+    const unsigned last = frames - first < hwgen::SLOTS ? frames : first + hwgen::SLOTS;
+    std::printf("frames %u-%u/%u instruction %llu/%u\n", first + 1, last, frames, done, groups * instructions);
     std::fflush(stdout);
   }
 }
 
 int main(int argc, char** argv) {
   if (argc < 7) {
-    std::fprintf(stderr, "usage: testbench PROGRAM WEIGHTS INPUT OUTPUT TRACE FRAMES [TRACE_ENABLE [PROGRESS]]\n");
+    std::fprintf(stderr,
+                 "usage: testbench PROGRAM WEIGHTS INPUT OUTPUT TRACE FRAMES [TRACE_ENABLE [PROGRESS [ORDER]]]\n");
     return 2;
   }
   const unsigned frames = static_cast<unsigned>(std::strtoul(argv[6], nullptr, 10));
   const bool trace_enable = argc > 7 && std::strcmp(argv[7], "0") != 0;
   progress = argc > 8 && std::strcmp(argv[8], "0") != 0;
+#ifdef HWGEN_SIM_HLS_STREAM_H
+  hls::simulation_seed(argc > 9 ? static_cast<unsigned>(std::strtoul(argv[9], nullptr, 10)) : 0);
+#endif
 
   const Buffer program = read_file(argv[1]);
   const Buffer weights = read_file(argv[2]);
@@ -124,7 +132,7 @@ int main(int argc, char** argv) {
   write_file(argv[4], output, output_words);
   write_file(argv[5], trace, trace_words);
 #ifdef HWGEN_SIM_HLS_STREAM_H  // the header of Vitis reports leftovers itself
-  return hls::stream_failures() == 0 ? 0 : 6;
+  return hls::simulation_leftovers() == 0 ? 0 : 6;
 #else
   return 0;
 #endif

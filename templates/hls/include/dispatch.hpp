@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fetches the instructions of all queues, starts each when what it waits for is complete, and counts what is complete.
+//
+//   begin --> fetch --records of 9 queues--> dispatch --commands--> engines --writes--> memories
+//               |                             ^   |                                        |
+//               +-- header -------------------+   +--> end                                 |
+//                                             +------------- tokens <---------------------+
+//
+// With the trace on, an instruction counts as complete when the store has copied its rectangle to the trace buffer.
+#ifndef HWGEN_DISPATCH_HPP
+#define HWGEN_DISPATCH_HPP
+
+#include "io.hpp"
+
+namespace hwgen {
+
+#ifndef __SYNTHESIS__
+// Defined by the testbench; called when an instruction is complete.
+void report_complete(unsigned frames, unsigned instructions);
+#endif
+
+struct Start {
+  ap_uint<32> frames;
+  bool trace;
+};
+
+// What the dispatcher needs of a start: nothing else if the Program is not for this machine.
+struct Run {
+  bool valid;
+  Start start;
+  ap_uint<32> input_words;
+  ap_uint<32> output_words;
+  ap_uint<32> trace_words;
+  ap_uint<16> counts[QUEUES];
+};
+
+constexpr int STARTS = 1;                  // one start at a time
+constexpr int RECORDS = 2 * RECORD_WORDS;  // the next instruction of a queue, and one that is being read
+
+inline void begin(ap_uint<32> frames, ap_uint<32> trace_enable, hls::stream<Start, STARTS>& starts) {
+  Start start;
+  start.frames = frames;
+  start.trace = trace_enable != 0;
+  starts.write(start);
+}
+
+inline void end(hls::stream<Token, STARTS>& finished) { finished.read(); }
+
+// A queue of program.bin: it is read once for each group of frames.
+struct Source {
+  ap_uint<32> first;  // record
+  ap_uint<32> next;
+  ap_uint<32> behind;
+  ap_uint<32> frames;  // left, with those of this group
+};
+
+inline bool wants_record(const Source& source, unsigned size) {
+#pragma HLS INLINE
+  return source.frames != 0 && source.first != source.behind && size + RECORD_WORDS <= RECORDS;
+}
+
+inline ap_uint<32> without_group(ap_uint<32> frames) {
+#pragma HLS INLINE
+  return frames > SLOTS ? ap_uint<32>(frames - SLOTS) : ap_uint<32>(0);
+}
+
+// Each call reads the header, or one record for a queue that has room.
+inline void fetch(hls::stream<Start, STARTS>& starts, hls::stream<IoRequest, IO_REQUESTS>& requests,
+                  hls::stream<Word, IO_WORDS>& words, hls::stream<Run, STARTS>& runs,
+                  hls::stream<Word, RECORDS>& weights, hls::stream<Word, RECORDS>& head,
+                  hls::stream<Word, RECORDS>& input, hls::stream<Word, RECORDS>& array,
+                  hls::stream<Word, RECORDS>& depthwise, hls::stream<Word, RECORDS>& eltwise,
+                  hls::stream<Word, RECORDS>& attention, hls::stream<Word, RECORDS>& mlp,
+                  hls::stream<Word, RECORDS>& store) {
+  static Source sources[QUEUES];
+#pragma HLS ARRAY_PARTITION variable = sources complete
+  static ap_uint<4> turn = 0;
+  if (!starts.empty()) {
+    const Start start = starts.read();
+    Word record[RECORD_WORDS];
+#pragma HLS ARRAY_PARTITION variable = record complete
+    requests.write(IoRequest{0, RECORD_WORDS});
+  fetch_header:
+    for (int i = 0; i < RECORD_WORDS; ++i) {
+#pragma HLS PIPELINE II = 1
+      record[i] = words.read();
+    }
+    const Header header = decode_header(record);
+    Run run;
+    run.valid = header.magic == MAGIC && header.version == VERSION && header.config_hash == CONFIG_HASH;
+    run.start = start;
+    run.input_words = header.input_words;
+    run.output_words = header.output_words;
+    run.trace_words = header.trace_words;
+    ap_uint<32> first = 1;
+  fetch_queues:
+    for (int q = 0; q < QUEUES; ++q) {
+#pragma HLS UNROLL
+      run.counts[q] = header.queue_counts[q];
+      sources[q].first = first;
+      sources[q].next = first;
+      first += header.queue_counts[q];
+      sources[q].behind = first;
+      sources[q].frames = run.valid ? start.frames : ap_uint<32>(0);
+    }
+    runs.write(run);
+  }
+  bool wants[QUEUES];
+#pragma HLS ARRAY_PARTITION variable = wants complete
+  wants[0] = wants_record(sources[0], weights.size());
+  wants[1] = wants_record(sources[1], head.size());
+  wants[2] = wants_record(sources[2], input.size());
+  wants[3] = wants_record(sources[3], array.size());
+  wants[4] = wants_record(sources[4], depthwise.size());
+  wants[5] = wants_record(sources[5], eltwise.size());
+  wants[6] = wants_record(sources[6], attention.size());
+  wants[7] = wants_record(sources[7], mlp.size());
+  wants[8] = wants_record(sources[8], store.size());
+  int chosen = QUEUES;
+fetch_choose:
+  for (int i = 0; i < QUEUES; ++i) {  // from the queue behind the last one on
+#pragma HLS UNROLL
+    const int q = turn.to_int() + i >= QUEUES ? turn.to_int() + i - QUEUES : turn.to_int() + i;
+    if (chosen == QUEUES && wants[q]) {
+      chosen = q;
+    }
+  }
+  if (chosen != QUEUES) {
+    Source& source = sources[chosen];
+    requests.write(IoRequest{ap_uint<32>(source.next * RECORD_WORDS), RECORD_WORDS});
+  fetch_record:
+    for (int i = 0; i < RECORD_WORDS; ++i) {
+#pragma HLS PIPELINE II = 1
+      const Word word = words.read();
+      switch (chosen) {
+        case 0:
+          weights.write(word);
+          break;
+        case 1:
+          head.write(word);
+          break;
+        case 2:
+          input.write(word);
+          break;
+        case 3:
+          array.write(word);
+          break;
+        case 4:
+          depthwise.write(word);
+          break;
+        case 5:
+          eltwise.write(word);
+          break;
+        case 6:
+          attention.write(word);
+          break;
+        case 7:
+          mlp.write(word);
+          break;
+        default:
+          store.write(word);
+          break;
+      }
+    }
+    ++source.next;
+    if (source.next == source.behind) {
+      source.next = source.first;
+      source.frames = without_group(source.frames);
+    }
+    turn = chosen == QUEUES - 1 ? 0 : chosen + 1;
+  }
+}
+
+// A queue in the dispatcher.
+struct Queue {
+  Word record[RECORD_WORDS];          // the next instruction
+  Word issued[TOKENS][RECORD_WORDS];  // those under way
+  ap_uint<4> filled;                  // words of `record` that have come
+  ap_uint<4> sent;                    // words of it that the engine has
+  bool sends;
+  ap_uint<3> flying;           // instructions under way
+  ap_uint<2> oldest;           // place of the first of them in `issued`
+  ap_uint<16> number;          // of the next instruction in its group
+  ap_uint<32> frames;          // left, with those of its group
+  ap_uint<16> before[QUEUES];  // instructions of each queue in the groups before
+  ap_uint<32> input;           // first word of the group's first frame in each buffer
+  ap_uint<32> output;
+  ap_uint<32> trace;
+};
+static_assert(TOKENS == 4, "`oldest` wraps by itself");
+
+// What all queues share.
+struct Dispatcher {
+  bool runs;
+  Run run;
+  ap_uint<16> complete[QUEUES];  // instructions since the start, modulo 2^16: a queue has at most 8,000 in a group
+  ap_uint<4> tracing;            // the queue whose instruction is being copied; QUEUES: none
+  ap_uint<4> trace_sent;         // words of it that the store has
+};
+
+inline ap_int<16> wait_of(const Word record[RECORD_WORDS], int queue) {
+#pragma HLS INLINE
+  const int byte = BYTE_WAITS + 2 * queue;
+  const Word word = record[byte / 16];
+  const ap_uint<16> wait = word >> (byte % 16 * 8);
+  return ap_int<16>(wait);
+}
+
+inline void advance(const Run& run, Queue& queue, int count) {
+#pragma HLS INLINE
+  queue.filled = 0;
+  queue.sent = 0;
+  queue.sends = false;
+  ++queue.number;
+  if (queue.number == count) {
+    queue.number = 0;
+    queue.frames = without_group(queue.frames);
+    for (int e = 0; e < QUEUES; ++e) {
+#pragma HLS UNROLL
+      queue.before[e] += run.counts[e];
+    }
+    for (int s = 0; s < SLOTS; ++s) {
+#pragma HLS UNROLL
+      queue.input += run.input_words;
+      queue.output += run.output_words;
+      queue.trace += run.trace_words;
+    }
+  }
+}
+
+inline void count_complete(Dispatcher& machine, int number) {
+#pragma HLS INLINE
+  ++machine.complete[number];
+#ifndef __SYNTHESIS__
+  unsigned total = 0;
+  for (int q = 0; q < QUEUES; ++q) {
+    total += machine.run.counts[q].to_uint();
+  }
+  report_complete(machine.run.start.frames.to_uint(), total);
+#endif
+}
+
+// One cycle of a queue. `serial`: its engine takes the next instruction when the one before is complete.
+template <int NUMBER>
+void step_queue(Dispatcher& machine, const ap_uint<16> complete[QUEUES], Queue& queue, bool serial,
+                hls::stream<Word, RECORDS>& records, hls::stream<Word, COMMANDS>& commands,
+                hls::stream<Token, TOKENS>& done) {
+#pragma HLS INLINE
+  if (!done.empty()) {
+    const bool traced = machine.run.start.trace && NUMBER >= QUEUE_INPUT && NUMBER <= QUEUE_MLP;
+    if (!traced) {
+      done.read();
+      ++queue.oldest;
+      --queue.flying;
+      count_complete(machine, NUMBER);
+    } else if (machine.tracing == QUEUES) {
+      done.read();
+      machine.tracing = NUMBER;
+      machine.trace_sent = 0;
+    }
+  }
+  if (queue.filled < RECORD_WORDS && !records.empty()) {
+    queue.record[queue.filled] = records.read();
+    ++queue.filled;
+  }
+  if (queue.filled == RECORD_WORDS && !queue.sends) {
+    const int slots = field<BYTE_SLOTS, 8>(queue.record);
+    HWGEN_CHECK(slots != 0 && slots >> SLOTS == 0, "an instruction is for no slot, or for one that does not exist");
+    HWGEN_CHECK(NUMBER < QUEUE_INPUT || (slots & (slots - 1)) == 0,
+                "an instruction of an engine is for more than one slot");
+    bool exists = false;
+    for (int s = 0; s < SLOTS; ++s) {
+#pragma HLS UNROLL
+      exists = exists || ((slots >> s & 1) != 0 && queue.frames > s);
+    }
+    const ap_uint<16> mask = field<BYTE_WAIT_MASK, 16>(queue.record);
+    bool ready = true;
+    for (int e = 0; e < QUEUES; ++e) {
+#pragma HLS UNROLL
+      const ap_int<16> ahead = complete[e] - queue.before[e] - wait_of(queue.record, e);
+      ready = ready && (!mask[e] || ahead >= 0);
+    }
+    if (!exists) {
+      if (queue.flying == 0) {  // it is complete in its turn
+        count_complete(machine, NUMBER);
+        advance(machine.run, queue, machine.run.counts[NUMBER]);
+      }
+    } else {
+      queue.sends = ready && queue.flying < (serial ? 1 : TOKENS);
+    }
+  }
+  if (queue.sends && !commands.full()) {
+    const int slots = field<BYTE_SLOTS, 8>(queue.record);
+    ap_uint<32> input = queue.input;
+    ap_uint<32> output = queue.output;
+    ap_uint<32> trace = queue.trace;
+    for (int s = 1; s < SLOTS; ++s) {
+#pragma HLS UNROLL
+      if (slots >> s != 0) {  // slot s, or one behind it
+        input += machine.run.input_words;
+        output += machine.run.output_words;
+        trace += machine.run.trace_words;
+      }
+    }
+    Word word = queue.record[queue.sent];
+    if (queue.sent == BYTE_DDR / 16) {  // offsets in a frame become words of the buffer
+      const ap_uint<32> base = NUMBER == QUEUE_INPUT ? input : (NUMBER == QUEUE_STORE ? output : ap_uint<32>(0));
+      word.range(BYTE_DDR % 16 * 8 + 31, BYTE_DDR % 16 * 8) = field<BYTE_DDR, 32>(queue.record) + base;
+    } else if (queue.sent == BYTE_TRACE / 16) {
+      word.range(BYTE_TRACE % 16 * 8 + 31, BYTE_TRACE % 16 * 8) = field<BYTE_TRACE, 32>(queue.record) + trace;
+    }
+    commands.write(word);
+    const ap_uint<2> place = queue.oldest + queue.flying;
+    queue.issued[place][queue.sent] = word;
+    ++queue.sent;
+    if (queue.sent == RECORD_WORDS) {
+      ++queue.flying;
+      advance(machine.run, queue, machine.run.counts[NUMBER]);
+    }
+  }
+}
+
+// Copies a finished instruction to the store, then counts it.
+inline void step_trace(Dispatcher& machine, Queue queues[QUEUES], hls::stream<Word, COMMANDS>& traces,
+                       hls::stream<Token, TOKENS>& traced) {
+#pragma HLS INLINE
+  if (machine.runs && machine.tracing != QUEUES) {
+    Queue& queue = queues[machine.tracing];
+    if (machine.trace_sent < RECORD_WORDS && !traces.full()) {
+      traces.write(queue.issued[queue.oldest][machine.trace_sent]);
+      ++machine.trace_sent;
+    }
+    if (!traced.empty()) {
+      traced.read();
+      ++queue.oldest;
+      --queue.flying;
+      count_complete(machine, machine.tracing);
+      machine.tracing = QUEUES;
+    }
+  }
+}
+
+// One cycle of the dispatcher: all queues at once.
+inline void dispatch(hls::stream<Run, STARTS>& runs, hls::stream<Word, RECORDS>& weights_records,
+                     hls::stream<Word, COMMANDS>& weights_commands, hls::stream<Token, TOKENS>& weights_done,
+                     hls::stream<Word, RECORDS>& head_records, hls::stream<Word, COMMANDS>& head_commands,
+                     hls::stream<Token, TOKENS>& head_done, hls::stream<Word, RECORDS>& input_records,
+                     hls::stream<Word, COMMANDS>& input_commands, hls::stream<Token, TOKENS>& input_done,
+                     hls::stream<Word, RECORDS>& array_records, hls::stream<Word, COMMANDS>& array_commands,
+                     hls::stream<Token, TOKENS>& array_done, hls::stream<Word, RECORDS>& depthwise_records,
+                     hls::stream<Word, COMMANDS>& depthwise_commands, hls::stream<Token, TOKENS>& depthwise_done,
+                     hls::stream<Word, RECORDS>& eltwise_records, hls::stream<Word, COMMANDS>& eltwise_commands,
+                     hls::stream<Token, TOKENS>& eltwise_done, hls::stream<Word, RECORDS>& attention_records,
+                     hls::stream<Word, COMMANDS>& attention_commands, hls::stream<Token, TOKENS>& attention_done,
+                     hls::stream<Word, RECORDS>& mlp_records, hls::stream<Word, COMMANDS>& mlp_commands,
+                     hls::stream<Token, TOKENS>& mlp_done, hls::stream<Word, RECORDS>& store_records,
+                     hls::stream<Word, COMMANDS>& store_commands, hls::stream<Token, TOKENS>& store_done,
+                     hls::stream<Word, COMMANDS>& traces, hls::stream<Token, TOKENS>& traced,
+                     hls::stream<Token, STARTS>& finished) {
+#pragma HLS PIPELINE II = 1
+  static Dispatcher machine;  // all 0: nothing runs
+  static Queue queues[QUEUES];
+#pragma HLS ARRAY_PARTITION variable = machine.complete complete
+#pragma HLS ARRAY_PARTITION variable = queues complete
+  if (!machine.runs && !runs.empty()) {
+    machine.run = runs.read();
+    machine.runs = true;
+    machine.tracing = QUEUES;
+    for (int q = 0; q < QUEUES; ++q) {
+#pragma HLS UNROLL
+      machine.complete[q] = 0;
+      queues[q].filled = 0;
+      queues[q].sent = 0;
+      queues[q].sends = false;
+      queues[q].flying = 0;
+      queues[q].oldest = 0;
+      queues[q].number = 0;
+      queues[q].frames = machine.run.valid && machine.run.counts[q] != 0 ? machine.run.start.frames : ap_uint<32>(0);
+      queues[q].input = 0;
+      queues[q].output = 0;
+      queues[q].trace = 0;
+      for (int e = 0; e < QUEUES; ++e) {
+#pragma HLS UNROLL
+        queues[q].before[e] = 0;
+      }
+    }
+  }
+  ap_uint<16> complete[QUEUES];  // before this cycle, so that no queue waits for the logic of another
+#pragma HLS ARRAY_PARTITION variable = complete complete
+  bool idle = true;
+  for (int q = 0; q < QUEUES; ++q) {
+#pragma HLS UNROLL
+    complete[q] = machine.complete[q];
+    idle = idle && queues[q].frames == 0 && queues[q].flying == 0;
+  }
+  if (machine.runs && idle) {
+    machine.runs = false;
+    finished.write(1);  // Room: there is one start at a time, and its end reads this.
+  }
+  step_trace(machine, queues, traces, traced);
+  step_queue<0>(machine, complete, queues[0], false, weights_records, weights_commands, weights_done);
+  step_queue<1>(machine, complete, queues[1], false, head_records, head_commands, head_done);
+  step_queue<2>(machine, complete, queues[2], false, input_records, input_commands, input_done);
+  step_queue<3>(machine, complete, queues[3], false, array_records, array_commands, array_done);
+  step_queue<4>(machine, complete, queues[4], false, depthwise_records, depthwise_commands, depthwise_done);
+  step_queue<5>(machine, complete, queues[5], false, eltwise_records, eltwise_commands, eltwise_done);
+  step_queue<6>(machine, complete, queues[6], false, attention_records, attention_commands, attention_done);
+  step_queue<7>(machine, complete, queues[7], true, mlp_records, mlp_commands, mlp_done);
+  step_queue<8>(machine, complete, queues[8], true, store_records, store_commands, store_done);
+}
+
+}  // namespace hwgen
+
+#endif
