@@ -7,17 +7,19 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BOARD_VENV := .venv-board
 BOARD_STAMP := $(BOARD_VENV)/.installed
+BOARD_TESTS := $(wildcard tests/test_runtime*.py) tests/test_examples.py tests/test_deploy.py
 EXAMPLE := examples/fashion
 DEMO := build/fashion
 CPP := $(wildcard templates/hls/include/*.hpp templates/hls/sim/*.h templates/hls/src/*.cpp)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all test-board lint format golden bench clean
+.PHONY: help venv board-venv demo test test-all test-board test-board-all lint format golden bench clean
 
 help:
 	@echo "make demo      build the Fashion-MNIST example for the ZCU102 and simulate it (about 5 minutes)"
 	@echo "make test      fast tests;  make test-all: also the slow ones"
-	@echo "make test-board  the runtime with the real pynq library, in an environment of its own"
+	@echo "make test-board  the runtime with the real pynq library, in .venv-board;  make test-board-all: also the slow ones"
+	@echo "make board-venv  only set up $(BOARD_VENV)"
 	@echo "make lint      ruff, mypy and clang-format"
 	@echo "make format    apply the formatters"
 	@echo "make golden    rewrite the reviewed files under tests/golden/"
@@ -40,7 +42,8 @@ $(STAMP): pyproject.toml constraints.txt
 
 # mean and deviation of the training pixels, as in example.json
 demo: $(STAMP)
-	$(BIN)/hwgen build $(EXAMPLE)/fashion_vit.onnx --board zcu102 --mean 0.2860 --std 0.3530 -o $(DEMO) --quiet
+	$(BIN)/hwgen build $(EXAMPLE)/fashion_vit.onnx --board zcu102 --mean 0.2860 --std 0.3530 \
+	  --classes $(EXAMPLE)/classes.txt -o $(DEMO) --quiet
 	$(BIN)/python $(EXAMPLE)/demo.py $(DEMO)
 	$(BIN)/hwgen sim $(DEMO) --level rtl --frames 16
 
@@ -50,16 +53,23 @@ test: $(STAMP)
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
-# pynq wants numpy < 2; constraints.txt, made for numpy 2, does not apply
+# pynq wants numpy < 2; constraints.txt, made for numpy 2, does not apply. Of the extra sim only the headers are needed.
 $(BOARD_STAMP): pyproject.toml
 	@rm -rf $(BOARD_VENV)
 	@$(PYTHON) -m venv $(BOARD_VENV) || $(PYTHON) -m virtualenv -q $(BOARD_VENV)
 	@echo "installing hwgen and pynq into $(BOARD_VENV)"
-	@$(BOARD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[board]' pytest
+	@$(BOARD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[board,board-test]'
+	@$(BOARD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  "$$(sed -n 's/^sim = \["\(.*\)"\]$$/\1/p' pyproject.toml)"
 	@touch $@
 
+board-venv: $(BOARD_STAMP)
+
 test-board: $(BOARD_STAMP)
-	$(BOARD_VENV)/bin/python -m pytest tests/test_runtime.py tests/test_deploy.py
+	$(BOARD_VENV)/bin/python -m pytest -m "not slow" -n auto --dist loadgroup $(BOARD_TESTS)
+
+test-board-all: $(BOARD_STAMP)
+	$(BOARD_VENV)/bin/python -m pytest -n auto --dist loadgroup $(BOARD_TESTS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -175,6 +175,14 @@ def build(
         ),
     ] = None,
     std: Annotated[str | None, typer.Option(metavar="A,B,C", help="See --mean.")] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Text file with the name of each class, one a line, for the runtime. Default: what the model's "
+            "metadata says, if anything.",
+        ),
+    ] = None,
     target_fps: Annotated[
         float | None,
         typer.Option(
@@ -220,6 +228,7 @@ def build(
         "clock": clock,
         "mean": settings.numbers(mean, "--mean"),
         "std": settings.numbers(std, "--std"),
+        "classes": classes,
         "synth": synth,
         "bitstream": bitstream,
         "target_fps": target_fps,
@@ -360,9 +369,9 @@ def run(
     device: Annotated[
         str,
         typer.Option(
-            metavar="reference|csim|pynq",
-            help="pynq: this board. The others are simulated boards; the machine on them is the NumPy reference or the "
-            "emitted C++. They too need pynq.",
+            metavar="reference|csim|rtl|pynq",
+            help="pynq: this board. The others are simulated boards; the machine on them is the NumPy reference, the "
+            "emitted C++, or the emitted SystemVerilog cycle by cycle. They too need pynq.",
         ),
     ] = "reference",
     output: Annotated[

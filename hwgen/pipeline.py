@@ -17,6 +17,7 @@ from hwgen.artifact import FORMAT, FORMAT_VERSION, check_target, plain, replacin
 from hwgen.backends import board as on_board
 from hwgen.backends import hls, rtl
 from hwgen.board import Board, load_board
+from hwgen.classes import classes_of_metadata, read_classes
 from hwgen.errors import FitError, Problem
 from hwgen.frontend.coverage import Coverage
 from hwgen.frontend.onnx_file import OnnxGraph, read_proto
@@ -43,6 +44,8 @@ class BuildOptions:
     std: tuple[float, ...] | None = None
     """With mean and std the accelerator takes uint8 images: ``(byte / 255 - mean) / std`` is what the model sees."""
     synth: bool = False
+    classes: Path | None = None
+    """Text file with a name for each logit; None: what the model's metadata says, if anything."""
     bitstream: bool = False
     target_fps: float | None = None
     """None: as fast as the board allows; else the smallest machine that is modelled to be so fast."""
@@ -79,6 +82,7 @@ def build(options: BuildOptions, progress: Progress = silent) -> dict[str, Any]:
     progress("reading the model", 0, 0)
     loaded = frontend.load(options.model)
     graph = passes.run(loaded.require(), options.mean, options.std)
+    classes = _classes(options, loaded.onnx, graph)
     progress("planning", 0, 0)
     clock_mhz = board.clock_mhz if options.clock_mhz is None else options.clock_mhz
     unsupported = _unsupported(board)
@@ -103,7 +107,7 @@ def build(options: BuildOptions, progress: Progress = silent) -> dict[str, Any]:
         (folder / "program.bin").write_bytes(planned.program.to_bytes())
         (folder / "weights.bin").write_bytes(planned.program.weights)
         (folder / "model.onnx").write_bytes(self_contained(options.model))
-        manifest = _manifest(options, board, loaded.onnx, graph, planned)
+        manifest = _manifest(options, board, loaded.onnx, graph, planned, classes)
         write_json(folder / "manifest.json", manifest)
         write_json(folder / "report.json", report)
         hls.emit(planned.program, folder, part=board.part, clock_mhz=clock_mhz, name=project_name(options.model))
@@ -171,8 +175,22 @@ def _report(options: BuildOptions, board: Board, graph: ir.Graph, planned: plan.
     }
 
 
+def _classes(options: BuildOptions, onnx: OnnxGraph, graph: ir.Graph) -> tuple[str, ...] | None:
+    """A name for each logit, where somebody gave them. Raises UserError for a file that does not fit."""
+    channels, height, width = graph.tensors[graph.output].shape
+    count = channels if height == width == 1 else None
+    if options.classes is not None:
+        return read_classes(options.classes, count)
+    return classes_of_metadata({entry.key: entry.value for entry in onnx.model.metadata_props}, count)
+
+
 def _manifest(
-    options: BuildOptions, board: Board, onnx: OnnxGraph, graph: ir.Graph, planned: plan.Plan
+    options: BuildOptions,
+    board: Board,
+    onnx: OnnxGraph,
+    graph: ir.Graph,
+    planned: plan.Plan,
+    classes: tuple[str, ...] | None,
 ) -> dict[str, Any]:
     """What a runtime or a simulation needs to know; no time, no path, so that the same input gives the same bytes."""
     header = planned.program.header
@@ -211,6 +229,7 @@ def _manifest(
             "model_shape": onnx.shapes[onnx.output],
             "quant": output.quant,
         },
+        "classes": classes,
         "kernels": planned.kernels,
         "tensors": [
             {"name": t.name, "shape": t.shape, "quant": t.quant, "onnx": t.onnx, "trace": trace.get(t.name)}

@@ -14,7 +14,7 @@ import numpy as np
 from hwgen.errors import UserError
 from hwgen.runtime import Accelerator, AcceleratorError, image_files
 
-DEVICES = ("reference", "csim", "pynq")
+DEVICES = ("reference", "csim", "rtl", "pynq")
 """``pynq`` is a board's own device; the others are simulated."""
 LISTED_IMAGES = 10
 """Images whose best classes a report lists."""
@@ -44,7 +44,8 @@ def run(
     if output is not None and not output.resolve().parent.is_dir():
         raise UserError(f"cannot write {output}: its folder does not exist. Create it or choose another path.")
     try:
-        progress("opening the accelerator", 0, 0)
+        first = "; compiles the SystemVerilog the first time" if device == "rtl" else ""
+        progress(f"opening the accelerator{first}", 0, 0)
         with _opened(directory, device, batch) as net:
             images, names = _images(net, input)
             progress(f"running {len(images)} images", 0, 0)
@@ -88,12 +89,7 @@ def _opened(directory: Path, device: str, batch: int) -> Iterator[Accelerator]:
             f"device {device} needs pynq ({error}), which wants numpy below 2. Install it into an environment of its "
             "own: pip install 'hwgen[board]'."
         ) from error
-    simulated = runtime_devices.DEVICES[device](directory)
-    # A simulated start takes as long as it takes; the machine cannot hang unless told to
-    with (
-        runtime_devices.deployed(directory, simulated.ip) as folder,
-        Accelerator(folder, device=simulated, batch=batch, timeout=24 * 3600, check=False) as net,
-    ):
+    with runtime_devices.simulated(directory, device, batch=batch) as net:
         yield net
 
 

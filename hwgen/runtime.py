@@ -22,7 +22,8 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Generator, Sequence
+import warnings
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
@@ -77,6 +78,9 @@ POINTERS = {
     "output": 0x58,
     "trace": 0x64,
 }
+GLOBAL_INTERRUPT = 0x04
+INTERRUPT_ENABLE = 0x08
+INTERRUPT_STATUS = 0x0C
 FRAMES = 0x70
 TRACE_ENABLE = 0x78
 ERROR = 0x100
@@ -99,6 +103,10 @@ ERRORS = {
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".webp")
 SLEEP_SECONDS = 50e-6
 """Shortest sleep between two looks at the control register."""
+INTERRUPT_SECONDS = 0.1
+"""Longest wait for an interrupt until the control register is looked at."""
+LOST_INTERRUPTS = 3
+"""So many starts in a row that ended without an interrupt, and polling takes over."""
 LOOK_SECONDS = 1e-3
 """Longest sleep after which the next images are looked for, while a start surely still runs."""
 
@@ -251,6 +259,29 @@ class HwgenDriver(_DefaultIP):  # type: ignore[misc]  # pynq has no types
         """The HLS machine decodes 7 address bits: a look at 0x100 would read, and clear, the control register."""
         self._done = False
 
+    def renew_interrupt(self) -> _Interrupt | None:
+        """Enable the interrupt and wait by it; None where PYNQ has none. After each load of the bitstream.
+
+        PYNQ makes an attribute ``interrupt`` where the .hwh shows the pin behind an AXI interrupt controller; it is
+        None where the kernel has no UIO device for that.
+        """
+        if getattr(self, "interrupt", None) is None:
+            return None
+        try:
+            made = type(self.interrupt)(self._interrupts["interrupt"]["fullpath"])
+        except ValueError:  # no UIO device any more
+            return None
+        self.write(INTERRUPT_ENABLE, 1)  # on done
+        self.write(GLOBAL_INTERRUPT, 1)
+        self.clear_interrupt()
+        return _Interrupt(made)
+
+    def clear_interrupt(self) -> None:
+        """Lower the interrupt, if it is up."""
+        status = int(self.read(INTERRUPT_STATUS))
+        if status:
+            self.write(INTERRUPT_STATUS, status)  # toggles
+
     def point(self, name: str, address: int) -> None:
         """Write one of POINTERS; holds for the next start."""
         self.write(POINTERS[name], int(address) & 0xFFFFFFFF)
@@ -312,6 +343,58 @@ class HwgenDriver(_DefaultIP):  # type: ignore[misc]  # pynq has no types
             f"{text}; error register 0x{error:x} ({error_text(error)}); {counters['cycles']} cycles since the start, "
             f"{counters['frames']} frames done; busy/waiting cycles: {queues}."
         )
+
+
+_loops: list[asyncio.AbstractEventLoop] = []
+_making_loop = threading.Lock()
+
+
+def _interrupt_loop() -> asyncio.AbstractEventLoop:
+    """An event loop in a thread of its own, one a process: PYNQ's interrupts belong to the loop they were made in."""
+    with _making_loop:
+        if not _loops:
+            _loops.append(asyncio.new_event_loop())
+            threading.Thread(target=_loops[0].run_forever, name="hwgen interrupts", daemon=True).start()
+        return _loops[0]
+
+
+def _in_interrupt_loop(function: Callable[[], Any]) -> Any:
+    """Call a function there, and wait."""
+
+    async def called() -> Any:
+        return function()
+
+    return asyncio.run_coroutine_threadsafe(called(), _interrupt_loop()).result()
+
+
+class _Interrupt:
+    """Waits, in a thread, for an interrupt of PYNQ or for :meth:`wake`."""
+
+    def __init__(self, made: Any) -> None:
+        self._made = made
+        self._event = threading.Event()
+        self._watch: Future[None] | None = None
+
+    def wait(self, seconds: float) -> bool:
+        """Until the interrupt or a wake, or the end of the time: then False."""
+        if self._watch is None or self._watch.done():
+            self._watch = asyncio.run_coroutine_threadsafe(self._watched(), _interrupt_loop())
+        woken = self._event.wait(seconds)
+        self._event.clear()
+        return woken
+
+    async def _watched(self) -> None:
+        await self._made.wait()
+        self._event.set()
+
+    def wake(self) -> None:
+        """End a wait. May be called by any thread."""
+        self._event.set()
+
+    def cancel(self) -> None:
+        """Wait no more."""
+        if self._watch is not None:
+            self._watch.cancel()
 
 
 @dataclass(frozen=True)
@@ -504,7 +587,11 @@ class Accelerator:
         self._lock = threading.RLock()
         """Held while the machine is used, as long as a start takes."""
         self._overlay, self.driver = self._load(device, download)
+        self._interrupt: _Interrupt | None = None
+        self._lost = 0
+        """Starts in a row that ended without an interrupt."""
         try:
+            self._renew_interrupt()
             self._allocate_all()
             if check:
                 self._check_machine()
@@ -526,6 +613,11 @@ class Accelerator:
     def batch(self) -> int:
         """Frames of one start: what was asked for, rounded up to whole groups of frames in flight."""
         return self._batch
+
+    @property
+    def waits_for(self) -> str:
+        """How the end of a start is noticed: "interrupt" or "polling"."""
+        return "polling" if self._interrupt is None else "interrupt"
 
     @property
     def classes(self) -> list[str] | None:
@@ -630,6 +722,8 @@ class Accelerator:
             self._worker.join()
         with self._dumping, self._lock:
             atexit.unregister(self.close)
+            if self._interrupt is not None:
+                self._interrupt.cancel()
             if self._running():
                 self._download()  # else the machine would go on to write into memory that others get
             self._free()
@@ -670,12 +764,32 @@ class Accelerator:
                 f"{bitstream} is another machine (configuration 0x{int(str(config), 0):08x}, the Program needs "
                 f"0x{stated:08x}). Use the bitstream of this build."
             )
+        if "interrupt" not in description.get("interrupts", {}):
+            return overlay, self._driver(overlay, found[0])
+        try:
+            return overlay, _in_interrupt_loop(lambda: self._driver(overlay, found[0]))
+        except (OSError, RuntimeError):  # no access to the UIO device
+            return overlay, HwgenDriver({**description, "device": overlay.device, "interrupts": {}})
+
+    @staticmethod
+    def _driver(overlay: Any, name: str) -> HwgenDriver:
         driver: Any = overlay
-        for part in found[0].split("/"):
-            driver = getattr(driver, part)
-        if not isinstance(driver, HwgenDriver):  # another copy of this file has bound its own
-            driver = HwgenDriver(description)
-        return overlay, driver
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Interrupt .* not created")  # waits_for says so
+            for part in name.split("/"):
+                driver = getattr(driver, part)
+            if not isinstance(driver, HwgenDriver):  # another copy of this file has bound its own
+                driver = HwgenDriver(overlay.ip_dict[name])
+        assert isinstance(driver, HwgenDriver)
+        return driver
+
+    def _renew_interrupt(self) -> None:
+        if self._interrupt is not None:
+            self._interrupt.cancel()
+        self._interrupt = None
+        if getattr(self.driver, "interrupt", None) is not None:
+            self._interrupt = _in_interrupt_loop(self.driver.renew_interrupt)
+        self._lost = 0
 
     def _download(self) -> None:
         try:
@@ -688,6 +802,7 @@ class Accelerator:
                 "Restart the board."
             )
         self._downloads += 1
+        self._renew_interrupt()
         self._point_constants()
 
     def _running(self) -> bool:
@@ -833,6 +948,8 @@ class Accelerator:
             self._open()
             if len(job.images):
                 self._jobs.put(job)
+                if (interrupt := self._interrupt) is not None:
+                    interrupt.wake()  # so that they are packed while the machine runs
             else:
                 job.future.set_result(job.result)
         return Handle(job.future, self.driver.status)
@@ -948,18 +1065,20 @@ class Accelerator:
         batch.started, batch.download = time.monotonic(), self._downloads
         self.driver.start(batch.frames, trace is not None)
 
-    def _poll(self, frames: int, started: float, meanwhile: Any) -> float:
+    def _poll(self, frames: int, started: float, meanwhile: Callable[[], None]) -> float:
         """Wait for the end of a start, and call ``meanwhile`` before each look; returns seconds. Raises
         AcceleratorTimeout.
 
-        Sleeps are longer during most of what the frames took before; then they grow from SLEEP_SECONDS.
+        By the interrupt where there is one. Else by sleeps, which are longer during most of what the frames took
+        before, and then grow from SLEEP_SECONDS.
         """
         meanwhile()
+        interrupt = self._interrupt
         early = started + min(0.8 * frames * self._frame_seconds, self._timeout)
-        while (left := early - time.monotonic()) > SLEEP_SECONDS:
+        while interrupt is None and (left := early - time.monotonic()) > SLEEP_SECONDS:
             time.sleep(min(left, LOOK_SECONDS))
             meanwhile()
-        step = SLEEP_SECONDS
+        step, woken = SLEEP_SECONDS, True
         while not self.driver.done():
             passed = time.monotonic() - started
             if passed > self._timeout:
@@ -969,9 +1088,19 @@ class Accelerator:
                     "and call recover() to load the bitstream again."
                 )
             meanwhile()
-            time.sleep(step)
-            step = min(1.25 * step, max(SLEEP_SECONDS, 0.01 * passed))
-        return time.monotonic() - started
+            if interrupt is not None:
+                woken = interrupt.wait(min(INTERRUPT_SECONDS, self._timeout))
+            else:
+                time.sleep(step)
+                step = min(1.25 * step, max(SLEEP_SECONDS, 0.01 * passed))
+        seconds = time.monotonic() - started
+        if interrupt is not None:
+            self._lost = 0 if woken else self._lost + 1
+            self.driver.clear_interrupt()
+            if self._lost == LOST_INTERRUPTS:  # they do not arrive
+                interrupt.cancel()
+                self._interrupt = None
+        return seconds
 
     def _measure(self, frames: int, seconds: float) -> None:
         fresh = seconds / frames

@@ -3,8 +3,8 @@
 
 A device is PYNQ's own extension point: it allocates memory, reads and writes registers, and loads bitstreams. Memory
 is kept twice, as the host sees it through its cache and as the machine sees it; flush and invalidate copy, so a missing
-one shows. Behind the registers is a model of docs/machine.md, "Control", and behind that a function that executes
-frames: the NumPy Program reference, or the emitted C++.
+one shows. Behind the registers is the Verilated SystemVerilog; or a model of docs/machine.md, "Control", and behind
+that a function that executes frames: the NumPy Program reference, or the emitted C++.
 
 Needs pynq; no board.
 """
@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,9 +34,12 @@ from hwgen.artifact import read_build
 from hwgen.backends.board import render_hwh
 from hwgen.backends.hls.csim import run_csim
 from hwgen.backends.reference import program as reference
+from hwgen.backends.rtl.live import LiveMachine
+from hwgen.backends.rtl.simulate import Memory
 from hwgen.board import board_from_dict
 from hwgen.errors import InternalError, UserError
 from hwgen.plan.program import HEADER, INSTRUCTION_BYTES, MAGIC, VERSION, WORD_BYTES, Config, program_from_bytes
+from hwgen.runtime_interrupts import InterruptController, UioDevice
 
 MEMORY_BASE = 0x1000_0000
 MEMORY_BYTES = 512 << 20
@@ -122,7 +127,11 @@ class SimulatedDevice(Device):  # type: ignore[misc]
         self.downloads = 0
         self.starts = 0
         self._top = memory_base
-        self._control: Control | None = None
+        self._control: Control | Port | None = None
+        self._controller: InterruptController | None = None
+        self._uio: UioDevice | None = None
+        self._lock = threading.RLock()
+        """Held while a register of a modelled machine is read or written."""
         self._registers = dict(_CLOCK_REGISTERS)
 
     # What a kind of machine brings
@@ -130,6 +139,35 @@ class SimulatedDevice(Device):  # type: ignore[misc]
     def execute(self, registers: Registers) -> Outcome:
         """Run frames on the simulated memory (:meth:`memory`)."""
         raise NotImplementedError
+
+    def _configure(self, base: int, size: int, hls: bool) -> Control | Port:
+        """The machine's registers, after reset."""
+        return Control(self, base, size, hls)
+
+    def _device_memory(self, base: int, size: int) -> npt.NDArray[np.uint8]:
+        """``size`` bytes as the machine sees them, of any contents."""
+        return np.empty(size, np.uint8)
+
+    @property
+    def uio(self) -> UioDevice:
+        """Where the interrupts of the block design arrive, behind its interrupt controller; made when asked for."""
+        if self._uio is None:
+            self._uio = UioDevice()
+        return self._uio
+
+    def _set_uio(self, level: bool) -> None:
+        if self._uio is not None:
+            self._uio.set(level)
+
+    def interrupt(self, level: bool) -> None:
+        """The accelerator's interrupt pin changes. May be called by any thread."""
+        if self._controller is not None:
+            self._controller.set(level)
+
+    def close(self) -> None:
+        """End what the device started."""
+        if self._uio is not None:
+            self._uio.close()
 
     # Bitstream
 
@@ -142,11 +180,15 @@ class SimulatedDevice(Device):  # type: ignore[misc]
         Device.active_device = self
         self.hang = False
         self.downloads += 1
-        self._control = None
+        self._control = self._controller = None
         for description in parser.ip_dict.values():
             if "hwgen_top" in (description["type"] or ""):
                 hls = description["type"].startswith("xilinx.com:hls:")
-                self._control = Control(self, description["phys_addr"], description["addr_range"], hls)
+                self._control = self._configure(description["phys_addr"], description["addr_range"], hls)
+            elif ":axi_intc:" in (description["type"] or ""):
+                self._controller = InterruptController(
+                    description["phys_addr"], description["addr_range"], self._set_uio
+                )
         self.post_download(bitstream, parser, self.name)
 
     # Registers
@@ -162,17 +204,17 @@ class SimulatedDevice(Device):  # type: ignore[misc]
             self._write(address + 4 * index, value)
 
     def _read(self, address: int) -> int:
-        control = self._control
-        if control is not None and 0 <= address - control.base < control.size:
-            return control.read(address - control.base)
+        for block in (self._control, self._controller):
+            if block is not None and 0 <= address - block.base < block.size:
+                return block.read(address - block.base)
         return self._registers.get(address, 0)
 
     def _write(self, address: int, value: int) -> None:
-        control = self._control
-        if control is not None and 0 <= address - control.base < control.size:
-            control.write(address - control.base, value)
-        else:
-            self._registers[address] = value
+        for block in (self._control, self._controller):
+            if block is not None and 0 <= address - block.base < block.size:
+                block.write(address - block.base, value)
+                return
+        self._registers[address] = value
 
     # Memory
 
@@ -192,7 +234,9 @@ class SimulatedDevice(Device):  # type: ignore[misc]
         if self.allocated_bytes + size > self.memory_bytes:
             raise RuntimeError("Allocate failed: Cannot allocate memory")
         rng = np.random.default_rng(self.allocations)
-        block = Block(self._top, *(rng.integers(0, 256, size, np.uint8) for _ in range(2)))
+        block = Block(self._top, np.empty(size, np.uint8), self._device_memory(self._top, size))
+        for seen in (block.host, block.device):
+            seen[:] = rng.integers(0, 256, size, np.uint8)
         self._top += -(-max(size, 1) // PAGE_BYTES) * PAGE_BYTES
         self.allocations += 1
         self.blocks[block.base] = block
@@ -237,13 +281,26 @@ class Control:
     running: bool = False
     done: bool = False
     ready_at: float = 0.0
+    status: int = 0
+    """Of the interrupt: done."""
 
     def _advance(self) -> None:
         if self.running and not self.device.hang and time.monotonic() >= self.ready_at:
             self.running, self.done = False, True
+            self.status |= self.words.get(runtime.INTERRUPT_ENABLE, 0) & 1
+        self.device.interrupt(bool(self.words.get(runtime.GLOBAL_INTERRUPT, 0) & self.status))
+
+    def _tick(self) -> None:
+        """Time has passed of which no register access told."""
+        with self.device._lock:
+            self._advance()
 
     def read(self, offset: int) -> int:
         """A register; reading the control register clears done."""
+        with self.device._lock:
+            return self._read(offset)
+
+    def _read(self, offset: int) -> int:
         self._advance()
         if self.hls:
             offset %= HLS_REGISTER_BYTES
@@ -251,6 +308,8 @@ class Control:
             value = int(self.running) | self.done << 1 | (not self.running) << 2 | self.done << 3  # ready as done
             self.done = False
             return value
+        if offset == runtime.INTERRUPT_STATUS:
+            return self.status
         return self.words.get(offset, 0) if self.hls else self._counters().get(offset, self.words.get(offset, 0))
 
     def _counters(self) -> dict[int, int]:
@@ -265,9 +324,17 @@ class Control:
 
     def write(self, offset: int, value: int) -> None:
         """Pointers and frames hold for the next start; a start while it runs changes nothing."""
+        with self.device._lock:
+            self._write(offset, value)
+            self._advance()
+
+    def _write(self, offset: int, value: int) -> None:
         self._advance()
         if self.hls:
             offset %= HLS_REGISTER_BYTES
+        if offset == runtime.INTERRUPT_STATUS:
+            self.status ^= value & 1
+            return
         if offset != runtime.CONTROL:
             self.words[offset] = value
             return
@@ -280,6 +347,10 @@ class Control:
             self.outcome = self.device.execute(registers)
             self.frames_done = 0 if self.outcome.error & 1 else registers.frames
             self.ready_at = time.monotonic() + self.device.delay
+            if self.device.delay and self.words.get(runtime.GLOBAL_INTERRUPT, 0):
+                later = threading.Timer(self.device.delay, self._tick)
+                later.daemon = True
+                later.start()
 
     def _registers(self) -> Registers:
         pointers = {
@@ -358,7 +429,90 @@ class CsimDevice(ProgramDevice):
         return result.output, result.trace if trace else b"", Outcome()
 
 
-DEVICES: dict[str, type[ProgramDevice]] = {"reference": ReferenceDevice, "csim": CsimDevice}
+@dataclass
+class Port:
+    """The AXI4-Lite port of a machine that runs by itself."""
+
+    device: RtlDevice
+    base: int
+    size: int
+
+    def read(self, offset: int) -> int:
+        return self.device.machine.read(offset)
+
+    def write(self, offset: int, value: int) -> None:
+        if offset == runtime.CONTROL and value & runtime.START:
+            self.device.starts += 1
+        self.device.machine.write(offset, value)
+
+
+class RtlDevice(SimulatedDevice):
+    """The machine is the emitted SystemVerilog, compiled with Verilator once; registers go over its AXI4-Lite pins.
+
+    Its clock runs, as fast as this computer simulates, from a start until the driver has seen the machine idle; host
+    and machine then run side by side. ``hang`` = True stops clock and memory but for register accesses: a processor
+    whose access is never answered would stand still itself. Close it, or let it go: it is a process.
+    """
+
+    def __init__(self, build: Path, *, memory: Memory | None = None, **options: Any) -> None:
+        """``memory`` is the model of the memory behind the AXI ports. Compiles, which takes minutes the first time."""
+        read_build(build)  # what is no build is said first
+        self._hang = False
+        this = weakref.ref(self)  # so that the machine does not keep its device
+
+        def changed(level: bool) -> None:
+            device = this()
+            if device is not None:
+                device.interrupt(level)
+
+        self.machine = LiveMachine(build, memory, interrupt=changed)
+        super().__init__(build, **options)
+
+    @property
+    def hang(self) -> bool:
+        return self._hang
+
+    @hang.setter
+    def hang(self, value: bool) -> None:
+        self._hang = value
+        self.machine.clock(not value)
+
+    def close(self) -> None:
+        """End the simulation."""
+        self.machine.close()
+        super().close()
+
+    def release(self, block: Block) -> None:
+        super().release(block)
+        self.machine.unmap(block.base)
+
+    def _configure(self, base: int, size: int, hls: bool) -> Port:
+        self.machine.reset()
+        return Port(self, base, size)
+
+    def _device_memory(self, base: int, size: int) -> npt.NDArray[np.uint8]:
+        return self.machine.map(base, size)[:size]
+
+
+DEVICES: dict[str, type[SimulatedDevice]] = {"reference": ReferenceDevice, "csim": CsimDevice, "rtl": RtlDevice}
+
+
+@contextmanager
+def simulated(build: str | Path, device: str = "rtl", *, batch: int = 16) -> Iterator[runtime.Accelerator]:
+    """An Accelerator on a simulated board; ``device`` is a key of DEVICES.
+
+    A simulated start takes as long as it takes, so there is no time-out. Raises UserError for a folder that is no build
+    and for missing tools, and what Accelerator raises.
+    """
+    board = DEVICES[device](Path(build))
+    try:
+        with (
+            deployed(board.build, board.ip) as folder,
+            runtime.Accelerator(folder, device=board, batch=batch, timeout=24 * 3600, check=False) as net,
+        ):
+            yield net
+    finally:
+        board.close()
 
 
 @contextmanager

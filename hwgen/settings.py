@@ -30,6 +30,7 @@ class Settings(BaseModel):
     clock: Annotated[float, Field(ge=10, le=1000)] | None = None
     mean: tuple[_Finite, ...] | None = None
     std: tuple[_Positive, ...] | None = None
+    classes: str | None = None
     synth: bool = False
     bitstream: bool = False
     target_fps: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -76,6 +77,7 @@ def resolve(given: dict[str, Any], folder: Path) -> BuildOptions:
         clock_mhz=settings.clock,
         mean=settings.mean,
         std=settings.std,
+        classes=None if settings.classes is None else Path(settings.classes),
         synth=settings.synth,
         bitstream=settings.bitstream,
         target_fps=settings.target_fps,

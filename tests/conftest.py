@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hwgen import cli, pipeline
-from qdq_models import save, small_vit
+from qdq_models import save, small_cnn, small_vit
 
 ROOT = Path(__file__).resolve().parent.parent
 MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.25, 0.3)
@@ -87,6 +87,15 @@ def tiny_build(_built: Path, tmp_path: Path) -> Path:
 def tiny_image_build(_built: Path, tmp_path: Path) -> Path:
     """A build of the small model that takes uint8 images; a copy of one's own."""
     return Path(shutil.copytree(_built / "image", tmp_path / "image"))
+
+
+@pytest.fixture(scope="session")
+def rtl_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A machine without attention, depthwise and eltwise engine: compiled in about a minute, once."""
+    folder = tmp_path_factory.mktemp("rtl")
+    model = save(small_cnn(0), folder / "cnn.onnx")
+    pipeline.build(pipeline.BuildOptions(model, "zcu102", folder / "build", mean=MEAN, std=STD, target_fps=1.0))
+    return folder / "build"
 
 
 @pytest.fixture

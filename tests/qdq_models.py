@@ -174,6 +174,18 @@ def small_vit(
     return m.finish(x, (1, 3, side, side))
 
 
+def small_cnn(seed: int, side: int = 12) -> onnx.ModelProto:
+    """Stem, pointwise convolution, pool, classifier: its machine is small, so its RTL compiles in a minute."""
+    m = Model(np.random.default_rng(seed))
+    x = m.quantize("image", 0.02, 3)
+    x = m.quantize(m.conv(x, 3, 16, 3, 2))
+    x = m.quantize(m.conv(x, 16, 32))
+    x = m.quantize(m.node("Flatten", m.node("GlobalAveragePool", x), axis=1))
+    w, scale = m.weight((10, 32))
+    x = m.quantize(m.node("Gemm", x, w, m.bias(x, scale, 10), transB=1), 0.05, 0)
+    return m.finish(x, (1, 3, side, side))
+
+
 def save(model: onnx.ModelProto, path: Path) -> Path:
     onnx.save(model, str(path))
     return path

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import subprocess
 import sys
@@ -19,14 +20,12 @@ import pytest
 
 pytest.importorskip("pynq", reason="pynq is not installed (pip install 'hwgen[board]', in an environment of its own)")
 
+import psutil
 import pynq
 
-from hwgen import numerics as nx
 from hwgen import pipeline, simulation
-from hwgen.artifact import read_build
 from hwgen.backends.board import render_hwh
 from hwgen.backends.hls.csim import ap_int_include, find_compiler
-from hwgen.backends.reference import direct
 from hwgen.board import load_board
 from hwgen.errors import UserError
 from hwgen.runtime import (
@@ -41,39 +40,10 @@ from hwgen.runtime import (
     read_deploy,
 )
 from hwgen.runtime_devices import Control, CsimDevice, Outcome, ReferenceDevice, Registers, SimulatedBuffer, deployed
+from simulated_boards import Opened
 
 ROOT = Path(__file__).resolve().parent.parent
 FASHION = ROOT / "examples" / "fashion"
-
-
-class Opened:
-    """A build on a simulated device, its expectations, and accelerators that are closed at the end."""
-
-    def __init__(self, build: Path, folder: Path) -> None:
-        self.build, self.folder = build, folder
-        self.device = ReferenceDevice(build)
-        _, self.graph = simulation._graphs(read_build(build))
-        self.stack = ExitStack()
-
-    def net(self, **options: Any) -> Accelerator:
-        options.setdefault("device", self.device)
-        return self.stack.enter_context(Accelerator(self.folder, **options))
-
-    def frames(self, count: int, seed: int = 0) -> np.ndarray[Any, Any]:
-        """What the accelerator takes: uint8 (N, H, W, C) or int8 (N, C, H, W)."""
-        rng, (c, h, w) = np.random.default_rng(seed), self.graph.input.image
-        if self.graph.input.table is not None:
-            return rng.integers(0, 256, (count, h, w, c), np.uint8)
-        return rng.integers(-128, 128, (count, c, h, w)).astype(np.int8)
-
-    def tensors(self, frame: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
-        """Every tensor of one frame by the direct reference, which knows no Program."""
-        return direct.run(self.graph, frame.transpose(2, 0, 1) if frame.dtype == np.uint8 else frame)
-
-    def logits(self, frames: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        quant = self.graph.tensors[self.graph.output].quant
-        codes = [self.tensors(frame)[self.graph.output].reshape(-1) for frame in frames]
-        return nx.dequantize(np.stack(codes), quant.scale, quant.zero_point)
 
 
 @pytest.fixture
@@ -278,9 +248,16 @@ def test_a_thousand_starts_leak_nothing(codes: Opened) -> None:
     net = codes.net(batch=1)
     before = codes.device.allocations, codes.device.allocated_bytes
     threads = threading.active_count()
+    this = psutil.Process()
     for start in range(1000):
         result = net(frames[start % 8 : start % 8 + 1])
         assert start % 100 or np.array_equal(result, expected[start % 8 : start % 8 + 1])
+        if start == 200:
+            gc.collect()
+            files, resident = this.num_fds(), this.memory_info().rss
+    gc.collect()
+    assert this.num_fds() == files
+    assert this.memory_info().rss - resident < 1 << 20
     assert codes.device.starts == 1001
     assert (codes.device.allocations, codes.device.allocated_bytes) == before
     assert threading.active_count() == threads

@@ -63,6 +63,6 @@ def describe(program: Program, manifest: dict[str, Any], files: dict[str, bytes]
             "std": options["std"],
         },
         "output": {name: output[name] for name in ("tensor", "onnx", "shape", "model_shape", "quant")},
-        "classes": None,
+        "classes": manifest["classes"],
         "tensors": [t for t in manifest["tensors"] if t["trace"] is not None],
     }

