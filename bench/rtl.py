@@ -23,6 +23,7 @@ import numpy as np
 from hwgen import counting, pipeline, simulation
 from hwgen.artifact import read_build
 from hwgen.backends.rtl.simulate import Memory, Run, run_rtl
+from hwgen.plan import network, timing
 from hwgen.plan.program import Queue
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -60,6 +61,23 @@ def layers(build: Path, timeline: Path, frames: int) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda r: -float(str(r["cycles"])))
 
 
+def engines(build: Path, frames: int, sim: dict[str, Any]) -> list[dict[str, Any]]:
+    """Busy cycles a frame of every engine: the C++ by trip counts, the SystemVerilog by its model and as measured."""
+    program = read_build(build).program
+    hls, rtl = network.simulate(program, frames), timing.simulate(program, frames)
+    rows = [
+        {
+            "engine": q.name.lower(),
+            "hls": hls.busy[q] // frames,
+            "modelled": rtl.busy[q] // frames,
+            "measured": round(sim["cycles"]["per_engine"][q.name.lower()]),
+        }
+        for q in Queue
+    ]
+    interval = {"hls": round(hls.interval()), "modelled": round(rtl.interval()), "measured": sim["cycles"]["interval"]}
+    return [*rows, {"engine": "interval", **interval}]
+
+
 def measure(model: Path, frames: int, memory: Memory, count: bool) -> dict[str, Any]:
     """One model: the figures of ``hwgen build``, ``hwgen sim --level rtl`` and ``hwgen count``."""
     with tempfile.TemporaryDirectory() as folder:
@@ -81,6 +99,7 @@ def measure(model: Path, frames: int, memory: Memory, count: bool) -> dict[str, 
             "modelled": report["performance"]["rtl"],
             "macs": sum(k["macs"] for k in done.manifest["kernels"]),
             "sim": {k: v for k, v in sim.items() if k not in ("first_mismatches", "fault")},
+            "engines": engines(build, frames, sim),
             "layers": layers(build, timeline, frames),
         }
         if sim["frames_per_second"]:
@@ -119,6 +138,10 @@ def markdown(results: list[dict[str, Any]]) -> str:
         lines.append(f"| {r['model']} | {'yes' if r['exact'] else 'NO'} | {' | '.join(figures)} |")
     for name, rate, gops, per_dsp in ANCHORS:
         lines.append(f"| {name} | - | - | - | {rate} | {gops} | {per_dsp} | - | - | - | - | - |")
+    for r in results:
+        lines += ["", f"{r['model']}: busy cycles a frame", ""]
+        lines += ["| engine | HLS, estimated | SystemVerilog, modelled | measured |", "|---|--:|--:|--:|"]
+        lines += [f"| {e['engine']} | {e['hls']:,} | {e['modelled']:,} | {e['measured']:,.0f} |" for e in r["engines"]]
     for r in results:
         lines += ["", f"{r['model']}: the 20 kernels with most cycles", ""]
         lines += ["| engine | kernel | output | cycles a frame | array used |", "|---|---|---|--:|--:|"]
