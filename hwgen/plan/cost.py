@@ -280,6 +280,11 @@ def _slot_words(config: Config) -> float:
     return 16 * config.slots
 
 
+def _sum_luts(config: Config) -> float:
+    """A lane of the words that the epilogue finishes in a cycle: of one of two blocks, each of all array blocks."""
+    return config.epilogue_words * 32 * (0.5 + mux_luts(config.blocks))
+
+
 def _write_luts(config: Config) -> float:
     """Writers of several words: array and depthwise engine."""
     return 128 * (mux_luts(config.epilogue_words) + mux_luts(DW_PIXELS))
@@ -378,6 +383,7 @@ PARTS: tuple[Part, ...] = (
         )
         for t, n in (("q", 8), ("k", 8), ("v", 8), ("d", 1))
     ),
+    Part("dispatch", "dispatch.hpp: dispatch.issued", "lutram", "128", _n(9), _n(lutram_luts(128, 32))),
     Part("loader", "loader.hpp: input_load.tables", "lutram", "64", _n(LANES), _n(lutram_luts(64, 32))),
     *(
         Part("streams", f"top.cpp: hwgen_top.{e}_words", "lutram", str(128 * n), _n(1), _n(lutram_luts(128 * n, 16)))
@@ -389,7 +395,7 @@ PARTS: tuple[Part, ...] = (
     ),
     Part("streams", "top.cpp: hwgen_top.array_passed", "lutram", "1024", _n(1), _n(lutram_luts(1024, 32))),
     # Logic that the arithmetic needs.
-    Part("conv", "multiply_accumulate: split, init or old, 2 sums", "logic", "32", lambda c: 8 * c.blocks, _n(106)),
+    Part("conv", "multiply_accumulate: split, 0 or old, 2 sums", "logic", "32", lambda c: 8 * c.blocks, _n(106)),
     Part("conv", "multiply_accumulate, strided: pixel of a block", "logic", "128", lambda c: c.blocks, _n(256)),
     Part("conv", "pack_row: a pair of weights", "logic", "27", _n(64), _n(27)),
     Part("conv, depthwise", "scale, finish_lane: shift, round, clip", "logic", "48", _requantize_lanes, _n(175)),
@@ -412,19 +418,34 @@ PARTS: tuple[Part, ...] = (
     Part("memory", "choose_write: engine", "logic", "128", _slot_words, _n(128 * mux_luts(6))),
     Part("streams", "instructions: records and commands", "logic", "128", _n(9 + 9 + 9), _n(128)),
     Part("streams", "writes: words and window", "logic", "", _n(1), lambda c: 128.0 * (c.epilogue_words + 8) + 6 * 60),
-    Part("streams", "windows, rows to the rings, others", "logic", "", _n(1), _n(11 * 60 + 2 * 1041 + 600)),
+    Part("streams", "windows, rows to the rings, others", "logic", "", _n(1), _n(11 * 64 + 2 * 1041 + 7 * 128 + 760)),
     Part("dispatch", "step_queue: a wait", "logic", "16", _n(81), _n(48)),
+    Part("dispatch", "step_queue: word to send, groups before, offsets", "logic", "", _n(9), _n(256 + 81 + 250)),
+    Part("conv", "conv_finish: pixel group of a word, block of sums", "logic", "32", _n(LANES), _sum_luts),
+    Part("conv", "conv_finish: parameters of a group", "logic", "55", _n(LANES), lambda c: 55 * mux_luts(c.blocks)),
+    Part("conv", "conv_finish: initial value", "logic", "32", lambda c: c.epilogue_words * LANES, _n(32)),
+    Part("conv", "conv_compute: block of sums", "logic", "32", lambda c: c.blocks * LANES, _n(32 * 0.5)),
     # Allowances: budgets, not counted from the C++.
     Part("all", "AXI, decoding, loops, head (allowance)", "logic", "", _n(1), _n(15_000)),
     # Registers: arrays that are partitioned completely.
     Part("conv", "accumulate: shadow (active lies in the DSPs' A registers)", "register", "27", _operands, _n(27)),
-    Part("conv", "run_conv: init, multiplier, shift", "register", "55", lambda c: LANES * c.blocks, _n(55)),
-    Part("depthwise", "run_depthwise: window, weights", "register", "8", _n(LANES * (5 * 12 + 27)), _n(8)),
-    Part("depthwise", "run_depthwise: acc", "register", "32", _n(LANES * DW_PIXELS), _n(32)),
-    Part("attention", "accumulate_kv: words of 16 pixels", "register", "128", _n(5 * 16), _n(128)),
+    Part(
+        "conv",
+        "conv_finish: init, multiplier, shift",
+        "register",
+        "55",
+        lambda c: LANES * c.blocks,
+        _n(55),
+    ),
+    Part("depthwise", "depthwise_compute: window, weights", "register", "8", _n(LANES * (5 * 12 + 27)), _n(8)),
+    Part("depthwise", "depthwise_compute: acc", "register", "32", _n(LANES * DW_PIXELS), _n(32)),
+    Part("attention", "accumulate_kv: words of 16 pixels", "register", "128", _n(4 * 16), _n(128)),
     Part("attention", "accumulate_kv: tile, extra", "register", "32", _n(LANES * (LANES + 1)), _n(32)),
-    Part("attention", "multiply_q: words of 16 pixels", "register", "128", lambda c: 16 + 2 * c.head_dim, _n(128)),
-    Part("attention", "run_attention: kv, planes", "register", "64", lambda c: c.head_dim * (c.head_dim + 1), _n(64)),
+    Part("attention", "multiply_q: words of 16 pixels", "register", "128", lambda c: 2 * c.head_dim, _n(128)),
+    Part(
+        "attention", "attention_compute: kv, planes", "register", "64", lambda c: c.head_dim * (c.head_dim + 1), _n(64)
+    ),
+    Part("dispatch", "step_queue: record, groups before", "register", "128", _n(9), _n(8 * 128 + 9 * 16)),
     Part("all", "pipelines: 0.7 a LUT of arithmetic (assumption)", "register", "", _luts, _n(0.7)),
 )
 """Everything that is counted. A test compares the multipliers and memories with the pragmas of the C++."""

@@ -283,7 +283,8 @@ def machines(base: Config, options: Options, limits: dict[str, int], blocks: int
         ):
             config = replace(base, blocks=blocks, slots=slots, mlp_outputs=outputs, epilogue_words=epilogue, **sizes)
             used = needed(config)
-            if _inside(used, limits):
+            widened = epilogue > min(EPILOGUES) and not options.epilogue_words
+            if _inside(used, limits) and not (widened and cost.resources(config)["lut"] > limits["lut"]):
                 result.append((used["bram36"], *_size(config), config))
                 break
     return [config for *_, config in sorted(result, key=lambda entry: entry[:-1])]

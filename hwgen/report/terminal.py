@@ -98,15 +98,15 @@ def build(directory: str, report: dict[str, Any]) -> RenderableType:
         Text(f"clock {p['clock_mhz']:g} MHz, batch {p['batch']}"),
         Text(f"{kernels} kernels; program {size['program']:,} bytes, weights {size['weights']:,} bytes"),
     ]
-    over = [UNITS.get(name, name) for name, use in report["resources"].items() if use["used"] > use["limit"]]
-    if over:
-        parts.append(
-            Text(
-                f"the HLS form is above the planning limit of {', '.join(over)}: build from rtl/, or expect slow "
-                "routing",
-                "yellow",
-            )
-        )
+    for names, what in (
+        ([n for n, use in report["resources"].items() if use["used"] > use["available"]], "does not fit the part"),
+        ([n for n, use in report["resources"].items() if use["used"] > use["limit"]], "is above the planning limit"),
+    ):
+        if names:
+            units = ", ".join(UNITS.get(name, name) for name in names)
+            hint = "build from rtl/, or give --target-fps for a smaller machine"
+            parts.append(Text(f"the HLS form {what} ({units}, estimated): {hint}", "yellow"))
+            break
     if any(use["source"] == "estimated" for use in report["resources"].values()):
         parts.append(
             Text("estimated: no synthesis has run; ≥: parts are not counted; modelled: hwgen sim --level rtl measures")

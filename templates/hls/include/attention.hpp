@@ -94,6 +94,7 @@ inline AttentionScalars read_scalars(const Row& words) {
 
 inline void load_attention_tables(hls::stream<Row, ANSWERS>& rows, AttentionTables& tables) {
   Row row;
+#pragma HLS ARRAY_PARTITION variable = row.chunks complete
 load_attention_words:
   for (int i = 0; i < 4 * SHORT_TABLE_WORDS; ++i) {
 #pragma HLS PIPELINE II = 1
@@ -216,6 +217,10 @@ inline void accumulate_kv(hls::stream<Words<BANKS>, ANSWERS>& windows, const Att
   const int blocks = (pixels + BANKS - 1) / BANKS;
   Words<BANKS> k_words = windows.read();
   Words<BANKS> v_words = windows.read();
+#pragma HLS ARRAY_PARTITION variable = k_words.words complete
+#pragma HLS ARRAY_PARTITION variable = v_words.words complete
+#pragma HLS ARRAY_PARTITION variable = k_next.words complete
+#pragma HLS ARRAY_PARTITION variable = v_next.words complete
 kv_pixels:
   for (int n = 0; n < pixels * KV_PARTS; ++n) {
 #pragma HLS LOOP_TRIPCOUNT min = 4 max = 4096
@@ -429,8 +434,10 @@ inline void multiply_q(const Instruction& ins, int slot, hls::stream<Words<BANKS
   const int blocks = (pixels + BANKS - 1) / BANKS;
   Words<BANKS> q_words[HEAD_GROUPS_MAX];
   Words<BANKS> q_next[HEAD_GROUPS_MAX];
-#pragma HLS ARRAY_PARTITION variable = q_words complete dim = 0
-#pragma HLS ARRAY_PARTITION variable = q_next complete dim = 0
+#pragma HLS ARRAY_PARTITION variable = q_words complete
+#pragma HLS ARRAY_PARTITION variable = q_next complete
+#pragma HLS ARRAY_PARTITION variable = q_words.words complete
+#pragma HLS ARRAY_PARTITION variable = q_next.words complete
   for (int g = 0; g < HEAD_GROUPS_MAX; ++g) {
     if (g < s.groups) {
       q_words[g] = windows.read();

@@ -78,8 +78,7 @@ inline void pack_row(const Chunk chunks[ROW_CHUNKS], bool packed, int visit, Ope
 
 // One cycle of the array for one pixel group.
 inline void multiply_accumulate(const Operand operands[BLOCKS][WEIGHT_PAIRS][LANES], const Code x[BANKS][LANES],
-                                const Accumulator init[BLOCKS][LANES], int mode, bool first, bool packed, int visit,
-                                Accumulator acc[BLOCKS][LANES]) {
+                                int mode, bool first, bool packed, int visit, Accumulator acc[BLOCKS][LANES]) {
 #pragma HLS INLINE
 // A chain of additions is what the cascade of a DSP column computes; a balanced tree would need adders outside.
 #pragma HLS EXPRESSION_BALANCE off
@@ -110,11 +109,11 @@ inline void multiply_accumulate(const Operand operands[BLOCKS][WEIGHT_PAIRS][LAN
       const ap_int<FIELD_BITS + 1> even = packed ? ap_int<FIELD_BITS + 1>(low) : whole;
       const ap_int<FIELD_BITS + 1> odd = packed ? high : whole;
       if (packed || visit == 0) {
-        const Accumulator old = first ? init[b >> mode][2 * j] : acc[b][2 * j];
+        const Accumulator old = first ? Accumulator(0) : acc[b][2 * j];
         acc[b][2 * j] = old + even;
       }
       if (packed || visit == 1) {
-        const Accumulator old = first ? init[b >> mode][2 * j + 1] : acc[b][2 * j + 1];
+        const Accumulator old = first ? Accumulator(0) : acc[b][2 * j + 1];
         acc[b][2 * j + 1] = old + odd;
       }
     }
@@ -350,7 +349,7 @@ inline Word strided(const Word words[BANKS], int p, int stride) {
 // All taps and input groups of one output tile for one run of `count` pixel groups.
 inline void accumulate(const Instruction& ins, const ConvShape& shape, int count,
                        hls::stream<Words<BANKS>, ANSWERS>& windows, hls::stream<Row, ANSWERS>& rows,
-                       const Accumulator init[BLOCKS][LANES], AccumulatorBlock& acc) {
+                       AccumulatorBlock& acc) {
 #pragma HLS INLINE off
   Operand active[BLOCKS][WEIGHT_PAIRS][LANES];
   Operand shadow[BLOCKS][WEIGHT_PAIRS][LANES];
@@ -388,7 +387,7 @@ accumulate_cycles:
           unpack(strided(window.words, p, stride_w), x[p]);
         }
       }
-      multiply_accumulate(active, x, init, mode, first, packed, step.visit, acc[i]);
+      multiply_accumulate(active, x, mode, first, packed, step.visit, acc[i]);
     }
     if (i < shape.sub_rows && !is_last(ins, shape, step)) {
       load_operands(rows.read(), i, mode, packed, packed ? 0 : 1 - step.visit, shadow);
@@ -417,8 +416,6 @@ conv_pass_table:
 #pragma HLS PIPELINE II = 1
     passed.write(rows.read());
   }
-  Accumulator init[BLOCKS][LANES];
-#pragma HLS ARRAY_PARTITION variable = init complete dim = 0
 conv_tiles:
   for (int tile = 0; tile < shape.tiles; ++tile) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 64
@@ -426,17 +423,13 @@ conv_tiles:
     for (int sub = 0; sub < shape.sub_tiles; ++sub) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 16
 #pragma HLS PIPELINE II = 1
-      const Row row = rows.read();
-      Multiplier multiplier[LANES];
-      Shift shift[LANES];
-      unpack_parameters(row, init[sub], multiplier, shift);
-      passed.write(row);
+      passed.write(rows.read());
     }
   conv_runs:
     for (int done = 0; done < shape.total; done += ACC_GROUPS) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 100
       hls::write_lock<AccumulatorBlock> acc(sums);
-      accumulate(ins, shape, minimum(ACC_GROUPS, shape.total - done), windows, rows, init, acc);
+      accumulate(ins, shape, minimum(ACC_GROUPS, shape.total - done), windows, rows, acc);
     }
   }
 }
@@ -510,8 +503,10 @@ inline void conv_finish(hls::stream<Word, COMMANDS>& commands, hls::stream<Row, 
 #pragma HLS ARRAY_PARTITION variable = tables complete dim = 1
 #pragma HLS BIND_STORAGE variable = tables type = ram_t2p impl = bram
 #pragma HLS RESET variable = tables off
+  Accumulator init[BLOCKS][LANES];
   Multiplier multiplier[BLOCKS][LANES];
   Shift shift[BLOCKS][LANES];
+#pragma HLS ARRAY_PARTITION variable = init complete dim = 0
 #pragma HLS ARRAY_PARTITION variable = multiplier complete dim = 0
 #pragma HLS ARRAY_PARTITION variable = shift complete dim = 0
   const Instruction ins = take_command(commands);
@@ -526,8 +521,7 @@ conv_finish_tiles:
     for (int sub = 0; sub < shape.sub_tiles; ++sub) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 16
 #pragma HLS PIPELINE II = 1
-      Accumulator init[LANES];
-      unpack_parameters(passed.read(), init, multiplier[sub], shift[sub]);
+      unpack_parameters(passed.read(), init[sub], multiplier[sub], shift[sub]);
     }
   conv_finish_runs:
     for (int done = 0; done < shape.total; done += ACC_GROUPS) {
@@ -553,9 +547,13 @@ conv_finish_tiles:
 #pragma HLS UNROLL
           write.data.words[e] = 0;
           if (e < exist) {
-            write.data.words[e] =
-                finish_word(epilogue, tables, e, acc[now.group][(now.sub << shape.mode) + now.part + e],
-                            multiplier[now.sub], shift[now.sub]);
+            Accumulator total[LANES];  // the initial value comes last: fewer lanes need it than the array has
+#pragma HLS ARRAY_PARTITION variable = total complete
+            for (int c = 0; c < LANES; ++c) {
+#pragma HLS UNROLL
+              total[c] = acc[now.group][(now.sub << shape.mode) + now.part + e][c] + init[now.sub][c];
+            }
+            write.data.words[e] = finish_word(epilogue, tables, e, total, multiplier[now.sub], shift[now.sub]);
           }
         }
         if (epilogue.add && exist != 0) {

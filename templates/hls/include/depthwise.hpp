@@ -200,6 +200,7 @@ depthwise_groups:
       }
     }
     Row row;
+#pragma HLS ARRAY_PARTITION variable = row.chunks complete
   depthwise_weights:
     for (int t = 0, at = 0, kx = 0; t < shape.taps; ++t) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 25

@@ -75,8 +75,13 @@ inline void fetch(hls::stream<Start, STARTS>& starts, hls::stream<IoRequest, IO_
   static Source sources[QUEUES];
 #pragma HLS ARRAY_PARTITION variable = sources complete
   static ap_uint<4> turn = 0;
-  if (!starts.empty()) {
-    const Start start = starts.read();
+  bool idle = true;
+  for (int q = 0; q < QUEUES; ++q) {
+#pragma HLS UNROLL
+    idle = idle && sources[q].frames == 0;
+  }
+  Start start;
+  if (idle && starts.read_nb(start)) {
     Word record[RECORD_WORDS];
 #pragma HLS ARRAY_PARTITION variable = record complete
     requests.write(IoRequest{0, RECORD_WORDS});
@@ -173,17 +178,14 @@ fetch_choose:
 
 // A queue in the dispatcher.
 struct Queue {
-  Word record[RECORD_WORDS];          // the next instruction
-  Word issued[TOKENS][RECORD_WORDS];  // those under way
-  ap_uint<4> filled;                  // words of `record` that have come
-  ap_uint<4> sent;                    // words of it that the engine has
+  ap_uint<4> filled;  // words of the next instruction that have come
+  ap_uint<4> sent;    // words of it that the engine has
   bool sends;
-  ap_uint<3> flying;           // instructions under way
-  ap_uint<2> oldest;           // place of the first of them in `issued`
-  ap_uint<16> number;          // of the next instruction in its group
-  ap_uint<32> frames;          // left, with those of its group
-  ap_uint<16> before[QUEUES];  // instructions of each queue in the groups before
-  ap_uint<32> input;           // first word of the group's first frame in each buffer
+  ap_uint<3> flying;   // instructions under way
+  ap_uint<2> oldest;   // which of the places for them is the first one's
+  ap_uint<16> number;  // of the next instruction in its group
+  ap_uint<32> frames;  // left, with those of its group
+  ap_uint<32> input;   // first word of the group's first frame in each buffer
   ap_uint<32> output;
   ap_uint<32> trace;
 };
@@ -206,7 +208,7 @@ inline ap_int<16> wait_of(const Word record[RECORD_WORDS], int queue) {
   return ap_int<16>(wait);
 }
 
-inline void advance(const Run& run, Queue& queue, int count) {
+inline void advance(const Run& run, Queue& queue, ap_uint<16> before[QUEUES], int count) {
 #pragma HLS INLINE
   queue.filled = 0;
   queue.sent = 0;
@@ -217,7 +219,7 @@ inline void advance(const Run& run, Queue& queue, int count) {
     queue.frames = without_group(queue.frames);
     for (int e = 0; e < QUEUES; ++e) {
 #pragma HLS UNROLL
-      queue.before[e] += run.counts[e];
+      before[e] += run.counts[e];
     }
     for (int s = 0; s < SLOTS; ++s) {
 #pragma HLS UNROLL
@@ -231,6 +233,9 @@ inline void advance(const Run& run, Queue& queue, int count) {
 inline void count_complete(Dispatcher& machine, int number) {
 #pragma HLS INLINE
   ++machine.complete[number];
+#ifdef HWGEN_SIM_HLS_STREAM_H
+  hls::simulation_progress();  // other queues may go on
+#endif
 #ifndef __SYNTHESIS__
   unsigned total = 0;
   for (int q = 0; q < QUEUES; ++q) {
@@ -240,32 +245,41 @@ inline void count_complete(Dispatcher& machine, int number) {
 #endif
 }
 
-// One cycle of a queue. `serial`: its engine takes the next instruction when the one before is complete.
+// One cycle of a queue. record: its next instruction; issued: those under way; before: instructions of each queue in the
+// groups before this queue's. `serial`: its engine takes the next instruction when the one before is complete.
 template <int NUMBER>
-void step_queue(Dispatcher& machine, const ap_uint<16> complete[QUEUES], Queue& queue, bool serial,
+void step_queue(Dispatcher& machine, const ap_uint<16> complete[QUEUES], Queue& queue, Word record[RECORD_WORDS],
+                Word issued[TOKENS * RECORD_WORDS], ap_uint<16> before[QUEUES], bool serial,
                 hls::stream<Word, RECORDS>& records, hls::stream<Word, COMMANDS>& commands,
-                hls::stream<Token, TOKENS>& done) {
+                hls::stream<Token, TOKENS>& done, hls::stream<Word, COMMANDS>& traces,
+                hls::stream<Token, TOKENS>& traced) {
 #pragma HLS INLINE
-  if (!done.empty()) {
-    const bool traced = machine.run.start.trace && NUMBER >= QUEUE_INPUT && NUMBER <= QUEUE_MLP;
-    if (!traced) {
-      done.read();
-      ++queue.oldest;
-      --queue.flying;
-      count_complete(machine, NUMBER);
-    } else if (machine.tracing == QUEUES) {
-      done.read();
-      machine.tracing = NUMBER;
-      machine.trace_sent = 0;
+  constexpr bool WRITES_TENSOR = NUMBER >= QUEUE_INPUT && NUMBER <= QUEUE_MLP;
+  bool completes = false;
+  Token token;
+  if (WRITES_TENSOR && machine.tracing == NUMBER) {  // to the store; it counts when it is copied
+    const ap_uint<5> place = (queue.oldest, ap_uint<3>(machine.trace_sent));
+    if (machine.trace_sent < RECORD_WORDS && !traces.full()) {
+      traces.write(issued[place]);
+      ++machine.trace_sent;
     }
+    if (traced.read_nb(token)) {
+      machine.tracing = QUEUES;
+      completes = true;
+    }
+  } else if (!(WRITES_TENSOR && machine.run.start.trace)) {
+    completes = done.read_nb(token);
+  } else if (machine.tracing == QUEUES && done.read_nb(token)) {
+    machine.tracing = NUMBER;
+    machine.trace_sent = 0;
   }
-  // Words that come before the run itself has come wait: the run clears the queues.
-  if (machine.runs && queue.filled < RECORD_WORDS && !records.empty()) {
-    queue.record[queue.filled] = records.read();
-    ++queue.filled;
+  if (completes) {
+    ++queue.oldest;
+    --queue.flying;
+    count_complete(machine, NUMBER);
   }
   if (queue.filled == RECORD_WORDS && !queue.sends) {
-    const int slots = field<BYTE_SLOTS, 8>(queue.record);
+    const int slots = field<BYTE_SLOTS, 8>(record);
     HWGEN_CHECK(slots != 0 && slots >> SLOTS == 0, "an instruction is for no slot, or for one that does not exist");
     HWGEN_CHECK(NUMBER < QUEUE_INPUT || (slots & (slots - 1)) == 0,
                 "an instruction of an engine is for more than one slot");
@@ -274,24 +288,24 @@ void step_queue(Dispatcher& machine, const ap_uint<16> complete[QUEUES], Queue& 
 #pragma HLS UNROLL
       exists = exists || ((slots >> s & 1) != 0 && queue.frames > s);
     }
-    const ap_uint<16> mask = field<BYTE_WAIT_MASK, 16>(queue.record);
+    const ap_uint<16> mask = field<BYTE_WAIT_MASK, 16>(record);
     bool ready = true;
     for (int e = 0; e < QUEUES; ++e) {
 #pragma HLS UNROLL
-      const ap_int<16> ahead = complete[e] - queue.before[e] - wait_of(queue.record, e);
+      const ap_int<16> ahead = complete[e] - before[e] - wait_of(record, e);
       ready = ready && (!mask[e] || ahead >= 0);
     }
     if (!exists) {
       if (queue.flying == 0) {  // it is complete in its turn
         count_complete(machine, NUMBER);
-        advance(machine.run, queue, machine.run.counts[NUMBER]);
+        advance(machine.run, queue, before, machine.run.counts[NUMBER]);
       }
     } else {
       queue.sends = ready && queue.flying < (serial ? 1 : TOKENS);
     }
   }
   if (queue.sends && !commands.full()) {
-    const int slots = field<BYTE_SLOTS, 8>(queue.record);
+    const int slots = field<BYTE_SLOTS, 8>(record);
     ap_uint<32> input = queue.input;
     ap_uint<32> output = queue.output;
     ap_uint<32> trace = queue.trace;
@@ -303,41 +317,29 @@ void step_queue(Dispatcher& machine, const ap_uint<16> complete[QUEUES], Queue& 
         trace += machine.run.trace_words;
       }
     }
-    Word word = queue.record[queue.sent];
+    Word word = record[queue.sent];
     if (queue.sent == BYTE_DDR / 16) {  // offsets in a frame become words of the buffer
       const ap_uint<32> base = NUMBER == QUEUE_INPUT ? input : (NUMBER == QUEUE_STORE ? output : ap_uint<32>(0));
-      word.range(BYTE_DDR % 16 * 8 + 31, BYTE_DDR % 16 * 8) = field<BYTE_DDR, 32>(queue.record) + base;
+      word.range(BYTE_DDR % 16 * 8 + 31, BYTE_DDR % 16 * 8) = field<BYTE_DDR, 32>(record) + base;
     } else if (queue.sent == BYTE_TRACE / 16) {
-      word.range(BYTE_TRACE % 16 * 8 + 31, BYTE_TRACE % 16 * 8) = field<BYTE_TRACE, 32>(queue.record) + trace;
+      word.range(BYTE_TRACE % 16 * 8 + 31, BYTE_TRACE % 16 * 8) = field<BYTE_TRACE, 32>(record) + trace;
     }
     commands.write(word);
-    const ap_uint<2> place = queue.oldest + queue.flying;
-    queue.issued[place][queue.sent] = word;
+    if (WRITES_TENSOR) {
+      const ap_uint<2> flown = queue.oldest + queue.flying;
+      const ap_uint<5> place = (flown, ap_uint<3>(queue.sent));
+      issued[place] = word;
+    }
     ++queue.sent;
     if (queue.sent == RECORD_WORDS) {
       ++queue.flying;
-      advance(machine.run, queue, machine.run.counts[NUMBER]);
+      advance(machine.run, queue, before, machine.run.counts[NUMBER]);
     }
   }
-}
-
-// Copies a finished instruction to the store, then counts it.
-inline void step_trace(Dispatcher& machine, Queue queues[QUEUES], hls::stream<Word, COMMANDS>& traces,
-                       hls::stream<Token, TOKENS>& traced) {
-#pragma HLS INLINE
-  if (machine.runs && machine.tracing != QUEUES) {
-    Queue& queue = queues[machine.tracing];
-    if (machine.trace_sent < RECORD_WORDS && !traces.full()) {
-      traces.write(queue.issued[queue.oldest][machine.trace_sent]);
-      ++machine.trace_sent;
-    }
-    if (!traced.empty()) {
-      traced.read();
-      ++queue.oldest;
-      --queue.flying;
-      count_complete(machine, machine.tracing);
-      machine.tracing = QUEUES;
-    }
+  // Last, so that a word is looked at in the next cycle. Before the run has come its words wait: it clears the queues.
+  if (machine.runs && queue.frames != 0 && queue.filled < RECORD_WORDS && !records.empty()) {
+    record[queue.filled] = records.read();
+    ++queue.filled;
   }
 }
 
@@ -361,8 +363,17 @@ inline void dispatch(hls::stream<Run, STARTS>& runs, hls::stream<Word, RECORDS>&
 #pragma HLS PIPELINE II = 1
   static Dispatcher machine;  // all 0: nothing runs
   static Queue queues[QUEUES];
+  static Word next[QUEUES][RECORD_WORDS];
+  static Word issued[QUEUES][TOKENS * RECORD_WORDS];
+  static ap_uint<16> before[QUEUES][QUEUES];
 #pragma HLS ARRAY_PARTITION variable = machine.complete complete
+#pragma HLS ARRAY_PARTITION variable = machine.run.counts complete
 #pragma HLS ARRAY_PARTITION variable = queues complete
+#pragma HLS ARRAY_PARTITION variable = next complete dim = 0
+#pragma HLS ARRAY_PARTITION variable = issued complete dim = 1
+#pragma HLS ARRAY_PARTITION variable = before complete dim = 0
+#pragma HLS BIND_STORAGE variable = issued type = ram_s2p impl = lutram
+#pragma HLS RESET variable = issued off
   if (!machine.runs && !runs.empty()) {
     machine.run = runs.read();
     machine.runs = true;
@@ -382,7 +393,7 @@ inline void dispatch(hls::stream<Run, STARTS>& runs, hls::stream<Word, RECORDS>&
       queues[q].trace = 0;
       for (int e = 0; e < QUEUES; ++e) {
 #pragma HLS UNROLL
-        queues[q].before[e] = 0;
+        before[q][e] = 0;
       }
     }
   }
@@ -398,16 +409,24 @@ inline void dispatch(hls::stream<Run, STARTS>& runs, hls::stream<Word, RECORDS>&
     machine.runs = false;
     finished.write(1);  // Room: there is one start at a time, and its end reads this.
   }
-  step_trace(machine, queues, traces, traced);
-  step_queue<0>(machine, complete, queues[0], false, weights_records, weights_commands, weights_done);
-  step_queue<1>(machine, complete, queues[1], false, head_records, head_commands, head_done);
-  step_queue<2>(machine, complete, queues[2], false, input_records, input_commands, input_done);
-  step_queue<3>(machine, complete, queues[3], false, array_records, array_commands, array_done);
-  step_queue<4>(machine, complete, queues[4], false, depthwise_records, depthwise_commands, depthwise_done);
-  step_queue<5>(machine, complete, queues[5], false, eltwise_records, eltwise_commands, eltwise_done);
-  step_queue<6>(machine, complete, queues[6], false, attention_records, attention_commands, attention_done);
-  step_queue<7>(machine, complete, queues[7], true, mlp_records, mlp_commands, mlp_done);
-  step_queue<8>(machine, complete, queues[8], true, store_records, store_commands, store_done);
+  step_queue<0>(machine, complete, queues[0], next[0], issued[0], before[0], false, weights_records, weights_commands,
+                weights_done, traces, traced);
+  step_queue<1>(machine, complete, queues[1], next[1], issued[1], before[1], false, head_records, head_commands,
+                head_done, traces, traced);
+  step_queue<2>(machine, complete, queues[2], next[2], issued[2], before[2], false, input_records, input_commands,
+                input_done, traces, traced);
+  step_queue<3>(machine, complete, queues[3], next[3], issued[3], before[3], false, array_records, array_commands,
+                array_done, traces, traced);
+  step_queue<4>(machine, complete, queues[4], next[4], issued[4], before[4], false, depthwise_records,
+                depthwise_commands, depthwise_done, traces, traced);
+  step_queue<5>(machine, complete, queues[5], next[5], issued[5], before[5], false, eltwise_records, eltwise_commands,
+                eltwise_done, traces, traced);
+  step_queue<6>(machine, complete, queues[6], next[6], issued[6], before[6], false, attention_records,
+                attention_commands, attention_done, traces, traced);
+  step_queue<7>(machine, complete, queues[7], next[7], issued[7], before[7], true, mlp_records, mlp_commands, mlp_done,
+                traces, traced);
+  step_queue<8>(machine, complete, queues[8], next[8], issued[8], before[8], true, store_records, store_commands,
+                store_done, traces, traced);
 }
 
 }  // namespace hwgen

@@ -34,6 +34,7 @@ inline int table_rows(const Instruction& ins) {
 template <int COPIES, int DEPTH>
 void load_table(hls::stream<Row, DEPTH>& rows, int count, TableWord tables[COPIES][TABLE_WORDS]) {
   Row row;
+#pragma HLS ARRAY_PARTITION variable = row.chunks complete
 load_table_words:
   for (int i = 0; i < 32 * count; ++i) {
 #pragma HLS LOOP_TRIPCOUNT min = 64 max = 1024 avg = 64

@@ -25,7 +25,7 @@ inline void read_io(const Word* program, const Word* input, hls::stream<IoReques
     for (int i = 0; i < request.count.to_int(); ++i) {
 #pragma HLS LOOP_TRIPCOUNT min = 8 max = 8
 #pragma HLS PIPELINE II = 1
-      record_words.write(program[request.first.to_uint() + i]);
+      record_words.write(program[request.first.to_uint64() + i]);
     }
   }
   if (!image_requests.empty()) {
@@ -34,7 +34,7 @@ inline void read_io(const Word* program, const Word* input, hls::stream<IoReques
     for (int i = 0; i < request.count.to_int(); ++i) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 256
 #pragma HLS PIPELINE II = 1
-      image_words.write(input[request.first.to_uint() + i]);
+      image_words.write(input[request.first.to_uint64() + i]);
     }
   }
 }

@@ -33,6 +33,7 @@ load_byte_channels:
   for (int c = 0; c < channels; ++c) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 16
     Row row;
+#pragma HLS ARRAY_PARTITION variable = row.chunks complete
   load_byte_chunks:
     for (int i = 0; i < BYTE_TABLE_CHUNKS; ++i) {
 #pragma HLS PIPELINE II = 1

@@ -229,12 +229,7 @@ inline void rotate(Word banks[BANKS], int by) {
 template <int COUNT>
 bool take_read(hls::stream<Window, REQUESTS>& requests, hls::stream<Words<COUNT>, ANSWERS>& answers, Window& request) {
 #pragma HLS INLINE
-  bool taken = false;
-  if (!requests.empty() && static_cast<int>(answers.size()) <= ANSWERS - IN_FLIGHT) {
-    request = requests.read();
-    taken = true;
-  }
-  return taken;
+  return static_cast<int>(answers.size()) <= ANSWERS - IN_FLIGHT && requests.read_nb(request);
 }
 
 // The request that concerns a slot, of several engines.
@@ -342,10 +337,9 @@ template <int COUNT>
 void take_write(hls::stream<Write<COUNT>, WRITES>& writes, hls::stream<Token, TOKENS>& done, Writer& writer) {
 #pragma HLS INLINE
   static_assert((COUNT & (COUNT - 1)) == 0, "a write has a power of two of words");
-  writer.taken = false;
-  if (!writes.empty()) {
-    writer.taken = true;
-    const Write<COUNT> request = writes.read();
+  Write<COUNT> request;
+  writer.taken = writes.read_nb(request);
+  if (writer.taken) {
     writer.window = request.window;
     for (int bank = 0; bank < BANKS; ++bank) {
 #pragma HLS UNROLL
@@ -385,6 +379,7 @@ inline void activations(hls::stream<Window, REQUESTS>& array_reads, hls::stream<
                         hls::stream<Token, TOKENS>& eltwise_done, hls::stream<Token, TOKENS>& attention_done,
                         hls::stream<Token, TOKENS>& mlp_done) {
 #pragma HLS PIPELINE II = 1
+#pragma HLS LATENCY max = 7
   // Not cleared at reset: a Program writes every word before it reads it.
   static Word pads[SLOTS][PADS][BANKS][PAD_DEPTH];
 #pragma HLS ARRAY_PARTITION variable = pads complete dim = 1

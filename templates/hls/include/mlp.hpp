@@ -170,6 +170,7 @@ linear_groups:
     }
     Code x[LANES];
     Row row;
+#pragma HLS ARRAY_PARTITION variable = row.chunks complete
 #pragma HLS ARRAY_PARTITION variable = x complete
   linear_weights:
     for (int n = 0; n < ci_groups * LINEAR_CYCLES; ++n) {
@@ -294,6 +295,7 @@ norm_sums:
 
   Code codes[LANES];
   Row row;
+#pragma HLS ARRAY_PARTITION variable = row.chunks complete
 #pragma HLS ARRAY_PARTITION variable = codes complete
 norm_lanes:
   for (int n = 0; n < groups * LANES; ++n) {  // one lane a cycle: its products are wide

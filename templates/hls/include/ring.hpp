@@ -18,8 +18,8 @@ struct RowWrite {
   Row data;
 };
 
-constexpr int ROW_REQUESTS = 4;  // bursts of rows: the next ones wait here while one is read
-constexpr int ROW_WRITES = 2;    // the ring takes a row in every cycle, and one comes in two
+constexpr int ROW_REQUESTS = 16;  // bursts of rows: an address generator may be some steps of one pixel group ahead
+constexpr int ROW_WRITES = 2;     // the ring takes a row in every cycle, and one comes in two
 
 inline Code row_byte(const Row& row, int byte) {
 #pragma HLS INLINE
@@ -44,8 +44,8 @@ struct Burst {
 // The next burst of an engine, and whether a row of it can be read now.
 inline bool next_row(hls::stream<RowRequest, ROW_REQUESTS>& requests, hls::stream<Row, ANSWERS>& rows, Burst& burst) {
 #pragma HLS INLINE
-  if (burst.left == 0 && !requests.empty()) {
-    const RowRequest request = requests.read();
+  RowRequest request;
+  if (burst.left == 0 && requests.read_nb(request)) {
     burst.row = request.row;
     burst.left = request.count;
   }
@@ -65,8 +65,8 @@ template <int ROWS>
 void write_row(hls::stream<RowWrite, ROW_WRITES>& writes, hls::stream<Token, TOKENS>& done, int first,
                Chunk ring[ROWS][ROW_CHUNKS]) {
 #pragma HLS INLINE
-  if (!writes.empty()) {
-    const RowWrite write = writes.read();
+  RowWrite write;
+  if (writes.read_nb(write)) {
     const int row = write.row.to_int() - first;
     HWGEN_CHECK(row >= 0 && row < ROWS, "LOAD_WEIGHTS writes outside the weight ring");
     for (int i = 0; i < ROW_CHUNKS; ++i) {
@@ -102,6 +102,7 @@ inline void weight_ring(hls::stream<RowRequest, ROW_REQUESTS>& array_requests, h
                         hls::stream<RowRequest, ROW_REQUESTS>& input_requests, hls::stream<Row, ANSWERS>& input_rows,
                         hls::stream<RowWrite, ROW_WRITES>& writes, hls::stream<Token, TOKENS>& done) {
 #pragma HLS PIPELINE II = 1
+#pragma HLS LATENCY max = 7
   static Chunk ring[RING_ROWS][ROW_CHUNKS];  // a row is one 1024-bit word
 #pragma HLS ARRAY_RESHAPE variable = ring complete dim = 2
 #pragma HLS BIND_STORAGE variable = ring type = ram_s2p impl = bram
@@ -152,6 +153,7 @@ inline void weight_ring(hls::stream<RowRequest, ROW_REQUESTS>& array_requests, h
 inline void head_ring(hls::stream<RowRequest, ROW_REQUESTS>& mlp_requests, hls::stream<Row, ANSWERS>& mlp_rows,
                       hls::stream<RowWrite, ROW_WRITES>& writes, hls::stream<Token, TOKENS>& done) {
 #pragma HLS PIPELINE II = 1
+#pragma HLS LATENCY max = 7
   static Chunk rows[HEAD_ROWS][ROW_CHUNKS];
 #pragma HLS ARRAY_RESHAPE variable = rows complete dim = 2
 #pragma HLS BIND_STORAGE variable = rows type = ram_s2p impl = bram

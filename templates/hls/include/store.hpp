@@ -83,28 +83,40 @@ inline void store_issue(hls::stream<Word, COMMANDS>& commands, hls::stream<Word,
   }
 }
 
+// A token goes with the next call: a call is over when the memory has answered its writes, and nothing else says so.
 inline void store_write(Word* output, Word* trace, hls::stream<StoreBurst, STORE_BURSTS>& bursts,
                         hls::stream<Words<1>, ANSWERS>& words, hls::stream<Token, TOKENS>& stored,
                         hls::stream<Token, TOKENS>& traced) {
-  const StoreBurst burst = bursts.read();
+  static bool store_ends = false;
+  static bool trace_ends = false;
+  if (store_ends) {
+    stored.write(1);
+    store_ends = false;
+  }
+  if (trace_ends) {
+    traced.write(1);
+    trace_ends = false;
+  }
+  StoreBurst burst;
+  if (!bursts.read_nb(burst)) {
+    return;
+  }
   if (burst.trace) {
   write_trace:
     for (int n = 0; n < burst.count.to_int(); ++n) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 112
 #pragma HLS PIPELINE II = 1
-      trace[burst.first.to_uint() + n] = words.read().words[0];
+      trace[burst.first.to_uint64() + n] = words.read().words[0];
     }
-    if (burst.last) {
-      traced.write(1);
-    }
+    trace_ends = burst.last;
   } else {
   write_output:
     for (int n = 0; n < burst.count.to_int(); ++n) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 4096
 #pragma HLS PIPELINE II = 1
-      output[burst.first.to_uint() + n] = words.read().words[0];
+      output[burst.first.to_uint64() + n] = words.read().words[0];
     }
-    stored.write(1);
+    store_ends = true;
   }
 }
 

@@ -90,7 +90,7 @@ inline void load_chunks(hls::stream<Word, COMMANDS>& weights_commands, hls::stre
   send_chunk(head, port0, port1, port2, port3, chunks);
 }
 
-// PORT makes each reader a function of its own: a static network has no two instances of one.
+// PORT makes each reader a function of its own.
 template <int PORT>
 void read_port(const Word* weights, hls::stream<BeatRequest, CHUNKS>& requests, hls::stream<Word, CHUNK_BEATS>& beats) {
   const BeatRequest request = requests.read();
@@ -98,7 +98,7 @@ read_port_beats:
   for (int i = 0; i < request.beats.to_int(); ++i) {
 #pragma HLS LOOP_TRIPCOUNT min = 2 max = 256
 #pragma HLS PIPELINE II = 1
-    beats.write(weights[request.first.to_uint() + i]);
+    beats.write(weights[request.first.to_uint64() + i]);
   }
 }
 

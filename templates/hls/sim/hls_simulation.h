@@ -76,6 +76,7 @@ class Scheduler {
   bool stopped() const { return stopped_; }
   unsigned long switches() const { return switches_; }
   void seed(unsigned value) { random_ = value; }
+  void progress() { current_->moved = true; }
 
   // A new fiber that calls the body for ever.
   Fiber* start(std::function<void()> body) {
@@ -482,6 +483,9 @@ inline int simulation_leftovers() {
 
 // With a seed other than 0 the next fiber is chosen at random, and fibers are interrupted at random between stream
 // operations: what a network computes must not depend on it.
+// For a task whose state moved on without a stream operation: it is called again instead of parked.
+inline void simulation_progress() { simulation::scheduler().progress(); }
+
 inline void simulation_seed(unsigned seed) { simulation::scheduler().seed(seed); }
 
 // Changes from one fiber to another since the program started.

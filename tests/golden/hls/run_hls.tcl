@@ -9,6 +9,9 @@ open_solution -reset solution -flow_target vivado
 set_part xczu9eg-ffvb1156-2-e
 create_clock -period 5.000 -name default
 config_interface -m_axi_addr64
+# statics of the tasks are reset with the block, and a task whose input pauses ends what it has begun
+config_rtl -reset state
+config_compile -pipeline_flush_in_task always
 csynth_design
 export_design -format ip_catalog -display_name "golden" -output ip.zip
 exit
