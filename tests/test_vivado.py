@@ -344,6 +344,19 @@ def test_wrong_use_of_the_build_script_is_explained(argument: str, message: str,
     assert done.returncode == 1 and message in done.stderr
 
 
+@pytest.mark.parametrize("ip", sorted(IPS))
+@pytest.mark.parametrize("name", ["a b[1]", "a{b", "$a;b", "a*?"])
+def test_the_build_folder_may_have_any_name(name: str, ip: str, tmp_path: Path) -> None:
+    """Tcl lists and glob patterns have characters of their own."""
+    (tmp_path / name).mkdir()
+    project = emitted(tmp_path / name, load_board("zcu102"))
+    found = recorded(project, ip)
+    assert (project / ip / "hwgen.bit").is_file() and (project / ip / "hwgen.hwh").is_file()
+    assert {command[1] for command in found.of("command") if command[0] == "add_files"} == (
+        {"hwgen_wrapper.v", *(("hwgen_top.sv", "hwgen_ip.v") if ip == "rtl" else ())}
+    )
+
+
 def test_the_packaged_ip_is_the_one_that_the_design_expects(tmp_path: Path) -> None:
     found = recorded(emitted(tmp_path, load_board("zcu102")), "rtl")
     known = interface(runtime.RTL_IP, {})

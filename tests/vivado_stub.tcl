@@ -123,11 +123,14 @@ proc get_board_parts {args} {
   }
 }
 proc make_wrapper {args} {
-  stub::options make_wrapper $args {files} {top} given
+  stub::options make_wrapper $args {files} {top import} given
   set generated [lindex $stub::project 1]/hwgen.gen/sources_1/bd/hwgen
   file mkdir $generated/hdl $generated/hw_handoff
   close [open $generated/hdl/hwgen_wrapper.v w]
   close [open $generated/hw_handoff/hwgen.hwh w]
+  if {[dict exists $given import]} {
+    stub::say command add_files hwgen_wrapper.v
+  }
   return $generated/hdl/hwgen_wrapper.v
 }
 proc launch_runs {args} {
@@ -194,6 +197,14 @@ proc set_property {args} {
     lassign $rest name value object
     if {$object eq ""} {
       error "set_property: no object for $name"
+    }
+    if {$name eq "ip_repo_paths"} {
+      foreach folder $value {
+        if {![file isdirectory $folder]} {
+          error "set_property: there is no folder $folder"
+        }
+      }
+      set value [lmap folder $value {file tail $folder}]
     }
     stub::say property $object $name $value
   }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Packages ../rtl with hwgen_ip.v as an IP in $output/ip. build.tcl sources this file.
 create_project -force package $output/package -part $part
-add_files -norecurse [lsort [glob $here/../rtl/*.sv]]
-add_files -norecurse $here/hwgen_ip.v
+add_files -norecurse [lsort [glob -directory $here/../rtl *.sv]]
+add_files -norecurse [list $here/hwgen_ip.v]
 set_property top hwgen_ip [current_fileset]
 update_compile_order -fileset sources_1
 
