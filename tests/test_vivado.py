@@ -5,6 +5,7 @@ there when this was written."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -555,7 +556,8 @@ def test_make_bitstream(tiny_build: Path, tmp_path: Path, report_folder: Path) -
     report = json.loads((tiny_build / "report.json").read_text())
     entry = report.pop("bitstream")
     assert report == before
-    assert entry == {"ran": True, "tool": "vivado", "source": "reported", "ip": "rtl", "clock_mhz": 200.0, **FIGURES}
+    expected = {"ran": True, "tool": "vivado", "source": "reported", "ip": "rtl", "clock_mhz": 200.0, **FIGURES}
+    assert entry == {**expected, "deployed": "rtl"}
     assert (tiny_build / "deploy" / "hwgen.bit").is_file()
     assert (tiny_build / "deploy" / "hwgen.hwh").read_bytes() == b""  # Vivado's, which the stub left empty
     found = tcl.read(tmp_path / "record.txt")
@@ -585,9 +587,133 @@ def test_a_bitstream_that_misses_the_timing_is_not_deployed(
     assert done.returncode != 0
     assert "timing is not met at 200 MHz: slack -0.42 ns" in done.stdout
     entry = json.loads((tiny_build / "report.json").read_text())["bitstream"]
-    assert entry["timing"]["met"] is False and "lower --clock" in entry["message"]
+    assert entry["timing"]["met"] is False and entry["deployed"] is None
+    assert entry["message"].endswith("build with a lower --clock.")
     assert not (tiny_build / "deploy" / "hwgen.bit").exists()
     assert (tiny_build / "deploy" / "hwgen.hwh").read_bytes() == before
+
+
+def vivados_result(build: Path, ip: str, report_folder: Path, mark: bytes) -> Path:
+    """``build/vivado/ip`` as a run of Vivado leaves it."""
+    folder = build / "vivado" / ip
+    shutil.copytree(report_folder, folder)
+    for ending in ("bit", "hwh"):
+        (folder / f"hwgen.{ending}").write_bytes(mark)
+    return folder
+
+
+def deployed(build: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in (build / "deploy").iterdir()}
+
+
+def test_the_report_says_whose_bitstream_is_deployed(tiny_build: Path, report_folder: Path) -> None:
+    """A run without success leaves the bitstream of an earlier one in deploy/, which report.json then says."""
+    vivados_result(tiny_build, "rtl", report_folder, b"rtl")
+    assert reports.collect(tiny_build, "rtl")["deployed"] == "rtl"
+    (report_folder / "timing.rpt").write_text(TIMING.replace(" 0.113 ", "-0.420 "), encoding="utf-8")
+    vivados_result(tiny_build, "hls", report_folder, b"hls")
+    entry = reports.collect(tiny_build, "hls")
+    assert (entry["ip"], entry["timing"]["met"], entry["deployed"]) == ("hls", False, "rtl")
+    assert entry["message"].endswith("deploy/ still holds the bitstream of an earlier run, from rtl/.")
+    assert json.loads((tiny_build / "report.json").read_text())["bitstream"] == entry
+    assert deployed(tiny_build)["hwgen.bit"] == deployed(tiny_build)["hwgen.hwh"] == b"rtl"
+    assert reports.add_entry(tiny_build, {"ran": False, "message": "no."})["message"].startswith("no. deploy/ still")
+    shutil.copyfile(report_folder / "power.rpt", tiny_build / "vivado" / "hls" / "power.rpt")
+    (tiny_build / "vivado" / "hls" / "timing.rpt").write_text(TIMING, encoding="utf-8")
+    assert reports.collect(tiny_build, "hls")["deployed"] == "hls"
+    assert deployed(tiny_build)["hwgen.bit"] == deployed(tiny_build)["hwgen.hwh"] == b"hls"
+    (tiny_build / "deploy" / "hwgen.bit").unlink()
+    assert reports.add_entry(tiny_build, {"ran": False, "message": "no."}) == {
+        "ran": False, "message": "no.", "deployed": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("failing", ["hwgen.hwh.new", "hwgen.bit.new", "report.json.new"])
+def test_a_full_disk_leaves_the_earlier_bitstream(
+    failing: str, tiny_build: Path, report_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vivados_result(tiny_build, "rtl", report_folder, b"rtl")
+    reports.collect(tiny_build, "rtl")
+    vivados_result(tiny_build, "hls", report_folder, b"hls")
+    before, report = deployed(tiny_build), (tiny_build / "report.json").read_bytes()
+    copy, write = shutil.copyfile, Path.write_text
+
+    def full(place: Path) -> None:
+        if place.name == failing:
+            place.touch()
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def copyfile(source: Path, target: Path) -> None:
+        full(target)
+        copy(source, target)
+
+    def write_text(path: Path, text: str, **options: Any) -> int:
+        full(path)
+        return write(path, text, **options)
+
+    monkeypatch.setattr(reports.shutil, "copyfile", copyfile)
+    monkeypatch.setattr(Path, "write_text", write_text)
+    with pytest.raises(OSError, match="No space left"):
+        reports.collect(tiny_build, "hls")
+    assert deployed(tiny_build) == before and (tiny_build / "report.json").read_bytes() == report
+    assert not list(tiny_build.glob("*.new"))
+
+
+@pytest.mark.parametrize("crash", [1, 2, 3])
+def test_a_bitstream_never_lies_beside_the_handoff_file_of_another(
+    crash: int, tiny_build: Path, report_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever the copying stops."""
+    vivados_result(tiny_build, "rtl", report_folder, b"rtl")
+    reports.collect(tiny_build, "rtl")
+    vivados_result(tiny_build, "hls", report_folder, b"hls")
+    replace_, calls = os.replace, []
+
+    def stops(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == crash:
+            raise KeyboardInterrupt
+        replace_(source, target)
+
+    monkeypatch.setattr(reports.os, "replace", stops)
+    with pytest.raises(KeyboardInterrupt):
+        reports.collect(tiny_build, "hls")
+    found = deployed(tiny_build)
+    assert found.get("hwgen.bit", found["hwgen.hwh"]) == found["hwgen.hwh"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda build: shutil.rmtree(build / "deploy"), "No such file"),
+        (lambda build: (build / "manifest.json").write_text('{"options": {}}'), "does not state options.clock_mhz"),
+        (lambda build: (build / "manifest.json").unlink(), "manifest.json"),
+    ],
+)
+def test_what_goes_wrong_after_vivado_is_a_message(
+    damage: Callable[[Path], object], message: str, tiny_build: Path, tmp_path: Path, report_folder: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Hours of Vivado do not end in a traceback."""
+    vivados_result(tiny_build, "rtl", report_folder, b"rtl")
+    damage(tiny_build)
+    program = tmp_path / "vivado"
+    program.write_text("#!/bin/sh\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setattr(vivado.shutil, "which", lambda name: str(program))
+    entry = vivado.run_vivado(tiny_build)
+    assert entry["ran"] is False and entry["deployed"] is None
+    assert "cannot be taken over" in entry["message"] and message in entry["message"]
+    assert json.loads((tiny_build / "report.json").read_text())["bitstream"] == entry
+    monkeypatch.setattr(reports, "__file__", str(tiny_build / "vivado" / "collect_reports.py"))
+    assert reports.main(["rtl"]) == 2 and message in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written_is_a_message(tiny_build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tiny_build / "report.json").unlink()
+    monkeypatch.setattr(vivado.shutil, "which", lambda name: None)
+    entry = vivado.run_vivado(tiny_build)
+    assert "no Vivado found" in entry["message"] and "report.json does not say so" in entry["message"]
 
 
 def test_make_says_what_is_missing(tiny_build: Path, tmp_path: Path, report_folder: Path) -> None:
