@@ -14,7 +14,11 @@ file delete -force $output
 file mkdir $output
 
 if {$board_part ne ""} {
-  set board [get_board_parts -quiet -latest_file_version $board_part:*]
+  if {[llength [split $board_part :]] == 4} {
+    set board [get_board_parts -quiet $board_part]
+  } else {
+    set board [get_board_parts -quiet -latest_file_version $board_part:*]
+  }
   if {$board eq ""} {
     error "Vivado has no board files $board_part: install them (Tools > XHub Stores, or the vendor's page)"
   }
@@ -44,6 +48,21 @@ if {$ip eq "hls"} {
 }
 update_ip_catalog -rebuild
 
+# An address segment of the block design. Without it assign_bd_address would choose for itself.
+proc segment {name} {
+  set found [get_bd_addr_segs -quiet $name]
+  if {$found eq ""} {
+    error "there is no address segment $name: the processing system is not set up for the memory that board.toml\
+      states (ddr.bytes; vivado.board_part names the board files with the preset)"
+  }
+  return $found
+}
+# Takes those segments that exist out of an address space: validate_bd_design complains of each that is undecided.
+proc exclude {space names} {
+  foreach segment [get_bd_addr_segs -quiet $names] {
+    exclude_bd_addr_seg -target_address_space [get_bd_addr_spaces $space] $segment
+  }
+}
 source $here/design_$ip.tcl
 set design [get_files hwgen.bd]
 generate_target all $design

@@ -6,7 +6,7 @@ add_files -norecurse [list $here/hwgen_ip.v]
 set_property top hwgen_ip [current_fileset]
 update_compile_order -fileset sources_1
 
-lassign [split $vlnv(rtl) :] vendor library name version
+lassign [split $vlnv :] vendor library name version
 ipx::package_project -root_dir $output/ip -vendor $vendor -library $library -taxonomy /UserIP -import_files -force
 set core [ipx::current_core]
 set_property name $name $core

@@ -12,7 +12,7 @@ import jinja2
 
 from hwgen.backends.board import reports
 from hwgen.backends.board.catalog import interface
-from hwgen.backends.board.design import IPS, Range, block_design, family_of
+from hwgen.backends.board.design import IPS, block_design, family_of
 from hwgen.backends.board.hwh import registers
 from hwgen.backends.board.rules import check
 from hwgen.board import PORTS, Board
@@ -53,8 +53,7 @@ def emit(board: Board, directory: Path, *, config_hash: int, clock_mhz: float) -
         "part": board.part,
         "board_part": board.board_part,
         "board_connections": board.board_connections,
-        "clock_mhz": f"{clock_mhz:g}",
-        "ips": IPS,
+        "rtl_ip": IPS["rtl"],
         "masters": [f"m_axi_{name}" for name in PORTS],
         "registers": registers("rtl"),
         "ps": family.cell,
@@ -74,9 +73,9 @@ def emit(board: Board, directory: Path, *, config_hash: int, clock_mhz: float) -
             cell, _, bus = master.partition("/")
             return f"{cell}/{cells[cell].buses[bus].space}"
 
-        def segment(r: Range, cells: Any = cells) -> str:
-            cell, _, bus = r.slave.partition("/")
-            return f"{cell}/{cells[cell].buses[bus].blocks}/{r.block}"
+        def segment(block: str, slave: str, cells: Any = cells) -> str:
+            cell, _, bus = slave.partition("/")
+            return f"{cell}/{cells[cell].buses[bus].blocks}/{block}"
 
         environment.filters |= {"space": space, "segment": segment}
         text = environment.get_template("design.tcl.j2").render(values, design=design, accelerator=IPS[ip])
