@@ -518,6 +518,7 @@ def test_versions_of_board_files_are_stated_together_or_not_at_all(tmp_path: Pat
     project = emitted(tmp_path, replace(load_board("kv260"), board_part="xilinx.com:kv260_som:part0:1.2"))
     done = tcl.run(project / "build.tcl", project / "record.txt", "rtl")
     assert done.returncode == 1 and "no board files xilinx.com:kv260_som:part0:1.2" in done.stderr
+    assert "of this board it has: xilinx.com:kv260_som:part0:1.3 xilinx.com:kv260_som:part0:1.4" in done.stderr
 
 
 def test_a_board_without_board_files_leaves_the_processing_system_at_its_defaults(tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ if {$board_part ne ""} {
     set board [get_board_parts -quiet -latest_file_version $board_part:*]
   }
   if {$board eq ""} {
-    error "Vivado has no board files $board_part: install them (Tools > XHub Stores, or the vendor's page)"
+    set others [get_board_parts -quiet [join [lrange [split $board_part :] 0 2] :]:*]
+    error "Vivado has no board files $board_part: install them (Tools > XHub Stores, or the vendor's page), or name\
+      others in board.toml; of this board it has: [expr {$others eq "" ? "none" : $others}]"
   }
 }
 
