@@ -5,7 +5,8 @@
 #   tclsh vivado_stub.tcl RECORD SCRIPT [ARGUMENTS...]
 #
 # Record, one Tcl list a line: {cell NAME VLNV} {property OBJECT NAME VALUE} {link MASTER SLAVE} {wire PIN PIN...}
-# {range SPACE SEGMENT BASE SIZE} {exclude SPACE SEGMENT} {automation RULE CONFIG CELL} {command NAME ARGUMENTS...} {ip KIND NAME [PARENT]}
+# {range SPACE SEGMENT BASE SIZE} {exclude SPACE SEGMENT} {automation RULE CONFIG CELL}
+# {command NAME ARGUMENTS...} {ip KIND NAME [PARENT]}
 # With HWGEN_STUB_REPORTS, a folder of *.rpt, the reports are copies of these; HWGEN_STUB_FAIL=1: implementation fails.
 
 namespace eval stub {
