@@ -61,7 +61,8 @@ class Board:
     sources: dict[str, str]
     """Section of the file -> where its figures come from."""
     board_part: str = ""
-    """Name of Vivado's board files, without version; empty: none, the processing system is left at its defaults."""
+    """Name of Vivado's board files; without version: the latest. Empty: none, the processing system is left at its
+    defaults."""
     board_connections: str = ""
     """Pairs of a connector and what is plugged into it."""
 
@@ -138,9 +139,15 @@ class _Control(_Strict):
 
 
 class _Vivado(_Strict):
-    board_part: Annotated[str, Field(pattern=r"^[\w.-]+:[\w.-]+:[\w.-]+$")]
+    board_part: Annotated[str, Field(pattern=r"^[\w.-]+(:[\w.-]+){2,3}$")]
     board_connections: Annotated[str, Field(pattern=r"^([\w.-]+ [\w.-]+(:[\w.-]+){3}( |$))*$")] = ""
     source: _Text
+
+    @model_validator(mode="after")
+    def _both_versions(self) -> _Vivado:
+        if self.board_connections and self.board_part.count(":") != 3:
+            raise ValueError("board_connections states versions, so board_part must (vendor:name:file:version)")
+        return self
 
 
 class _Port(_Strict):

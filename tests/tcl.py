@@ -25,13 +25,17 @@ _TKINTER = (
 
 
 def interpreter() -> list[str]:
-    """Command line of a Tcl interpreter: tclsh, or Python's own. Skips the test where there is neither."""
+    """Command line of a Tcl interpreter: tclsh, or Python's own. Skips the test where there is neither; the rules of
+    the block design are proven without (test_the_rules_find_a_fault_in_a_design)."""
     tclsh = next((path for name in ("tclsh", "tclsh8.6", "tclsh9.0") if (path := shutil.which(name))), None)
     if tclsh is not None:
         return [tclsh]
     if importlib.util.find_spec("_tkinter") is not None:
         return [sys.executable, "-c", _TKINTER]
-    pytest.skip("no Tcl interpreter: neither tclsh nor tkinter is here (apt install tcl)")
+    pytest.skip(
+        "no Tcl interpreter, neither tclsh nor tkinter: not proven that the scripts run, nor that the block design "
+        "that they make keeps the rules and agrees with the .hwh (apt install tcl)"
+    )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ there when this was written."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -72,7 +73,9 @@ def test_the_tcl_makes_a_sound_design_that_agrees_with_the_handoff_file(name: st
     assert described is not None and compare(described, found.design) == []  # no property is left out
     assert ["validate_bd_design"] in found.of("command")
     assert ["create_project", "hwgen", board.part] in found.of("command")
-    assert ["project", "board_part", f"{board.board_part}:1.0"] in found.of("property")
+    files = {"zcu102": "xilinx.com:zcu102:part0:3.4", "kv260": "xilinx.com:kv260_som:part0:1.4"}  # latest; stated
+    files["pynq-z2"] = "tul.com.tw:pynq-z2:part0:1.0"
+    assert ["project", "board_part", files[name]] in found.of("property")
 
 
 @pytest.mark.parametrize(("name", "ip"), [("zcu102", "rtl"), ("kv260", "hls"), ("pynq-z2", "rtl")])
@@ -240,6 +243,152 @@ def test_the_rules_find_a_fault_in_the_tcl(fault: str, tmp_path: Path) -> None:
     assert compare(found, read_hwh(handoff(board, "rtl")))  # the comparison sees it, too
 
 
+def cut(master: str) -> Callable[[Design], Design]:
+    """A design without a bus connection."""
+    return lambda design: replace(design, links=tuple(link for link in design.links if link[0] != master))
+
+
+def linked(master: str, slave: str) -> Callable[[Design], Design]:
+    """A bus goes to another one."""
+    return lambda design: replace(design, links=tuple((m, slave if m == master else s) for m, s in design.links))
+
+
+def wired(load: str, driver: str | None, *, twice: bool = False) -> Callable[[Design], Design]:
+    """A pin has another driver, or (None) no driver, or one more."""
+
+    def change(design: Design) -> Design:
+        wires = {d: [p for p in loads if p != load or twice] for d, loads in design.wires}
+        if driver is not None:
+            wires.setdefault(driver, []).append(load)
+        return replace(design, wires=tuple((d, tuple(loads)) for d, loads in wires.items()))
+
+    return change
+
+
+def configured(cell: str, **config: str) -> Callable[[Design], Design]:
+    """A cell has other properties."""
+
+    def change(design: Design) -> Design:
+        cells = (replace(c, config={**c.config, **config}) if c.name == cell else c for c in design.cells)
+        return replace(design, cells=tuple(cells))
+
+    return change
+
+
+def celled(cell: str, **fields: str) -> Callable[[Design], Design]:
+    """A cell is of another kind, or has another name."""
+    return lambda design: replace(
+        design, cells=tuple(replace(c, **fields) if c.name == cell else c for c in design.cells)
+    )
+
+
+def ranged(part: str, **fields: Any) -> Callable[[Design], Design]:
+    """The ranges whose slave and block, "cell/bus/block", hold ``part`` are others, or (no fields) are missing."""
+
+    def change(design: Design) -> Design:
+        found = [
+            (replace(r, **fields) if fields else None) if part in f"{r.slave}/{r.block}" else r for r in design.ranges
+        ]
+        return replace(design, ranges=tuple(r for r in found if r is not None))
+
+    return change
+
+
+DESIGN_FAULTS: dict[str, tuple[str, Callable[[Design], Design], str]] = {
+    "unknown IP": ("zcu102", celled("clk_wiz_0", vlnv="xilinx.com:ip:mmcm:1.0"), "mmcm:1.0 is not in the catalog"),
+    "name": ("zcu102", celled("axi_intc_0", name="clk_wiz_0"), "clk_wiz_0: two cells have this name"),
+    "no such pin": (
+        "zcu102",
+        wired("hwgen_top_0/ap_clk", "clk_wiz_0/clk_out2"),
+        "clk_wiz_0/clk_out2: there is no such pin",
+    ),
+    "no such bus": (
+        "zcu102",
+        linked("hwgen_top_0/m_axi_gmem_w0", f"{PS}/S_AXI_HP9_FPD"),
+        "HP9_FPD: there is no such bus",
+    ),
+    "input": ("zcu102", wired("hwgen_top_0/ap_clk", "clk_wiz_0/clk_in1"), "clk_wiz_0/clk_in1: an input drives a wire"),
+    "two drivers": (
+        "zcu102",
+        wired("clk_wiz_0/clk_in1", "clk_wiz_0/locked", twice=True),
+        f"clk_wiz_0/clk_in1: driven by {PS}/pl_clk0 and by clk_wiz_0/locked",
+    ),
+    "output": ("zcu102", wired("clk_wiz_0/clk_out1", f"{PS}/pl_clk0"), "clk_wiz_0/clk_out1: an output is driven by"),
+    "polarity": (
+        "zcu102",
+        wired("hwgen_top_0/ap_rst_n", "proc_sys_reset_0/peripheral_reset"),
+        "hwgen_top_0/ap_rst_n: rst_n is driven by proc_sys_reset_0/peripheral_reset, which is rst",
+    ),
+    "clock": ("pynq-z2", wired("hwgen_top_0/ap_clk", None), "hwgen_top_0/ap_clk: clk is not driven"),
+    "reset": ("pynq-z2", wired("hwgen_top_0/ap_rst_n", None), "hwgen_top_0/ap_rst_n: rst_n is not driven"),
+    "interrupt": ("zcu102", wired("axi_intc_0/intr", None), "hwgen_top_0/interrupt: the interrupt goes nowhere"),
+    "wrong end": (
+        "zcu102",
+        linked("hwgen_top_0/m_axi_gmem_w0", "hwgen_top_0/m_axi_gmem_w1"),
+        "hwgen_top_0/m_axi_gmem_w1: a master at the wrong end",
+    ),
+    "twice": (
+        "zcu102",
+        linked("hwgen_top_0/m_axi_gmem_w2", f"{PS}/S_AXI_HP1_FPD"),
+        f"{PS}/S_AXI_HP1_FPD: connected twice",
+    ),
+    "width": (
+        "zcu102",
+        configured(PS, PSU__SAXIGP3__DATA_WIDTH="64"),
+        f"hwgen_top_0/m_axi_gmem_w1 has 128 bit, {PS}/S_AXI_HP1_FPD 64",
+    ),
+    "protocol": (
+        "pynq-z2",
+        linked("hwgen_top_0/m_axi_gmem_w0", "processing_system7_0/S_AXI_HP0"),
+        "hwgen_top_0/m_axi_gmem_w0 is AXI4, processing_system7_0/S_AXI_HP0 AXI3",
+    ),
+    "removed connection": (
+        "zcu102",
+        cut("hwgen_top_0/m_axi_gmem_w2"),
+        "hwgen_top_0/m_axi_gmem_w2: the bus is not connected",
+    ),
+    "removed control": ("kv260", cut("axi_control/M00_AXI"), "hwgen_top_0/s_axi_control: the bus is not connected"),
+    "left over": ("kv260", configured(PS, PSU__USE__M_AXI_GP1="1"), "M_AXI_HPM1_FPD: the bus is not connected"),
+    "two clocks": (
+        "zcu102",
+        wired("hwgen_top_0/ap_clk", f"{PS}/pl_clk0"),
+        f"hwgen_top_0/m_axi_gmem_io runs with {PS}/pl_clk0, {PS}/S_AXI_HPC0_FPD with clk_wiz_0/clk_out1",
+    ),
+    "asynchronous reset": (
+        "zcu102",
+        wired("hwgen_top_0/ap_rst_n", f"{PS}/pl_resetn0"),
+        f"the reset {PS}/pl_resetn0 is not synchronous to clk_wiz_0/clk_out1",
+    ),
+    "address space": ("zcu102", ranged("axi_intc_0", master="axi_control/M00_AXI"), "M00_AXI: has no address space"),
+    "not wired": (
+        "zcu102",
+        ranged("HP3_DDR_LOW", slave=f"{PS}/S_AXI_HP2_FPD"),
+        "the slave is not wired to this master",
+    ),
+    "size": ("zcu102", ranged("axi_intc_0", size=0x1_8000), "not a power of two of at least 4096 bytes"),
+    "alignment": ("zcu102", ranged("axi_intc_0", base=0xA001_8000), "aligned to its size"),
+    "overlap": ("zcu102", ranged("axi_intc_0", base=0xA000_0000), "0xa0000000 to 0xa000ffff overlaps"),
+    "no address": ("zcu102", ranged("axi_intc_0"), "axi_intc_0/s_axi has no address"),
+    "window": ("pynq-z2", ranged("axi_intc_0", base=0x8000_0000), "outside what the port reaches"),
+    "memory": ("kv260", ranged("HP1_DDR_HIGH", base=0x8_8000_0000), "not where this block of the DDR lies"),
+    "half": ("zcu102", ranged("HP3_DDR_HIGH"), "hwgen_top_0/m_axi_gmem_w3: does not see HP3_DDR_HIGH"),
+}
+"""Kind -> board, how the design becomes so, the sentence that must come; one for each of the rules."""
+
+
+@pytest.mark.parametrize("fault", DESIGN_FAULTS)
+def test_the_rules_find_a_fault_in_a_design(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any Tcl: what every build checks."""
+    monkeypatch.setattr(subprocess, "Popen", None)
+    name, change, sentence = DESIGN_FAULTS[fault]
+    board = load_board(name)
+    design = block_design(board, config_hash=HASH, clock_mhz=MHZ)
+    assert design is not None and check(design, board) == []
+    problems = check(change(design), board)
+    assert any(sentence in problem for problem in problems), problems
+    assert compare(change(design), design)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
@@ -288,8 +437,92 @@ def test_ports_that_the_part_does_not_have_are_the_users(tiny_model: Path, hwgen
     assert not (tmp_path / "b").exists()
 
 
+MEMORIES = [
+    ("zcu102", 1 << 30, [(0, 1 << 30)]),
+    ("zcu102", 2 << 30, [(0, 2 << 30)]),
+    ("zcu102", 8 << 30, [(0, 2 << 30), (0x8_0000_0000, 8 << 30)]),
+    ("zcu102", 12 << 30, [(0, 2 << 30), (0x8_0000_0000, 16 << 30)]),
+    ("zcu102", 34 << 30, [(0, 2 << 30), (0x8_0000_0000, 32 << 30)]),
+    ("pynq-z2", 768 << 20, [(0, 1 << 30)]),
+]
+
+
+@pytest.mark.parametrize(("name", "size", "expected"), MEMORIES)
+def test_memory_of_any_size_is_seen_as_powers_of_two(
+    name: str, size: int, expected: list[tuple[int, int]], tmp_path: Path
+) -> None:
+    board = replace(load_board(name), ddr_bytes=size)
+    assert vivado.emit(board, tmp_path, config_hash=HASH, clock_mhz=MHZ)
+    design = block_design(board, config_hash=HASH, clock_mhz=MHZ)
+    assert design is not None
+    assert [(r.base, r.size) for r in design.ranges if r.master == "hwgen_top_0/m_axi_gmem_io"] == expected
+    assert compare(design, read_hwh(handoff(board, "rtl"))) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "files", "message"),
+    [
+        ("zcu102", 1_000_000_000, True, "in multiples of 1 MiB"),
+        ("zcu102", 1, True, "in multiples of 1 MiB"),
+        ("zcu102", 35 << 30, True, "at most 34816 MiB"),
+        ("pynq-z2", 2 << 30, True, "at most 1024 MiB"),
+        ("zcu102", 4 << 30, False, "there is no vivado.board_part"),
+    ],
+)
+def test_memory_that_the_part_cannot_have_is_the_users(
+    name: str, size: int, files: bool, message: str, tiny_model: Path, hwgen: Any, tmp_path: Path
+) -> None:
+    """Said before anything is planned."""
+    text = (folder("boards") / name / "board.toml").read_text(encoding="utf-8")
+    known = f"bytes = {load_board(name).ddr_bytes:_}"
+    assert known in text
+    text = text.replace(known, f"bytes = {size}")
+    if not files:
+        text = re.sub(r"\[vivado\][^\[#]*", "", text)
+    (tmp_path / "board.toml").write_text(text, encoding="utf-8")
+    ran = hwgen("build", tiny_model, "--board", tmp_path, "-o", tmp_path / "b")
+    assert ran.code == 2 and "ddr.bytes" in ran.err and message in " ".join(ran.err.split())
+    assert not (tmp_path / "b").exists()
+
+
+def test_other_segments_of_the_memory_ports_are_excluded(tmp_path: Path) -> None:
+    """validate_bd_design complains of each that is neither assigned nor excluded; those of PCIe may be missing."""
+    found = recorded(emitted(tmp_path, load_board("zcu102")), "rtl")
+    ports = {"w0": "SAXIGP2/HP0", "w1": "SAXIGP3/HP1", "w2": "SAXIGP4/HP2", "w3": "SAXIGP5/HP3", "io": "SAXIGP0/HPC0"}
+    assert sorted(found.of("exclude")) == sorted(
+        [f"hwgen_top_0/Data_m_axi_gmem_{bus}", f"{PS}/{port}_{block}"]
+        for bus, port in ports.items()
+        for block in ("LPS_OCM", "QSPI")
+    )
+
+
+def test_a_memory_that_the_preset_does_not_make_is_said(tmp_path: Path) -> None:
+    """The processing system without the preset of its board has no segment above 2 GiB."""
+    project = emitted(tmp_path, load_board("zcu102"))
+    script = project / "design_rtl.tcl"
+    text = script.read_text(encoding="utf-8")
+    assert 'apply_board_preset "1"' in text
+    script.write_text(text.replace('apply_board_preset "1"', 'apply_board_preset "0"'), encoding="utf-8")
+    done = tcl.run(project / "build.tcl", project / "record.txt", "rtl")
+    assert done.returncode == 1
+    assert f"there is no address segment {PS}/SAXIGP2/HP0_DDR_HIGH: the processing system is not set up" in done.stderr
+
+
+def test_versions_of_board_files_are_stated_together_or_not_at_all(tmp_path: Path) -> None:
+    text = (folder("boards") / "kv260" / "board.toml").read_text(encoding="utf-8")
+    assert "kv260_som:part0:1.4" in text
+    (tmp_path / "board.toml").write_text(text.replace("kv260_som:part0:1.4", "kv260_som:part0"), encoding="utf-8")
+    with pytest.raises(BoardError) as caught:
+        load_board(tmp_path)
+    assert "board_part must" in caught.value.problems[0].reason
+    project = emitted(tmp_path, replace(load_board("kv260"), board_part="xilinx.com:kv260_som:part0:1.2"))
+    done = tcl.run(project / "build.tcl", project / "record.txt", "rtl")
+    assert done.returncode == 1 and "no board files xilinx.com:kv260_som:part0:1.2" in done.stderr
+    assert "of this board it has: xilinx.com:kv260_som:part0:1.3 xilinx.com:kv260_som:part0:1.4" in done.stderr
+
+
 def test_a_board_without_board_files_leaves_the_processing_system_at_its_defaults(tmp_path: Path) -> None:
-    board = replace(load_board("zcu102"), board_part="")
+    board = replace(load_board("zcu102"), board_part="", ddr_bytes=2 << 30)
     found = recorded(emitted(tmp_path, board), "rtl")
     assert not found.of("automation")
     assert check(found.design, board) == []
@@ -342,6 +575,19 @@ def test_wrong_use_of_the_build_script_is_explained(argument: str, message: str,
     (tmp_path / "hls" / "ip.zip").unlink()
     done = tcl.run(project / "build.tcl", project / "record.txt", *([argument] if argument else []))
     assert done.returncode == 1 and message in done.stderr
+
+
+@pytest.mark.parametrize("ip", sorted(IPS))
+@pytest.mark.parametrize("name", ["a b[1]", "a{b", "$a;b", "a*?"])
+def test_the_build_folder_may_have_any_name(name: str, ip: str, tmp_path: Path) -> None:
+    """Tcl lists and glob patterns have characters of their own."""
+    (tmp_path / name).mkdir()
+    project = emitted(tmp_path / name, load_board("zcu102"))
+    found = recorded(project, ip)
+    assert (project / ip / "hwgen.bit").is_file() and (project / ip / "hwgen.hwh").is_file()
+    assert {command[1] for command in found.of("command") if command[0] == "add_files"} == (
+        {"hwgen_wrapper.v", *(("hwgen_top.sv", "hwgen_ip.v") if ip == "rtl" else ())}
+    )
 
 
 def test_the_packaged_ip_is_the_one_that_the_design_expects(tmp_path: Path) -> None:
@@ -542,7 +788,8 @@ def test_make_bitstream(tiny_build: Path, tmp_path: Path, report_folder: Path) -
     report = json.loads((tiny_build / "report.json").read_text())
     entry = report.pop("bitstream")
     assert report == before
-    assert entry == {"ran": True, "tool": "vivado", "source": "reported", "ip": "rtl", "clock_mhz": 200.0, **FIGURES}
+    expected = {"ran": True, "tool": "vivado", "source": "reported", "ip": "rtl", "clock_mhz": 200.0, **FIGURES}
+    assert entry == {**expected, "deployed": "rtl"}
     assert (tiny_build / "deploy" / "hwgen.bit").is_file()
     assert (tiny_build / "deploy" / "hwgen.hwh").read_bytes() == b""  # Vivado's, which the stub left empty
     found = tcl.read(tmp_path / "record.txt")
@@ -572,9 +819,133 @@ def test_a_bitstream_that_misses_the_timing_is_not_deployed(
     assert done.returncode != 0
     assert "timing is not met at 200 MHz: slack -0.42 ns" in done.stdout
     entry = json.loads((tiny_build / "report.json").read_text())["bitstream"]
-    assert entry["timing"]["met"] is False and "lower --clock" in entry["message"]
+    assert entry["timing"]["met"] is False and entry["deployed"] is None
+    assert entry["message"].endswith("build with a lower --clock.")
     assert not (tiny_build / "deploy" / "hwgen.bit").exists()
     assert (tiny_build / "deploy" / "hwgen.hwh").read_bytes() == before
+
+
+def vivados_result(build: Path, ip: str, report_folder: Path, mark: bytes) -> Path:
+    """``build/vivado/ip`` as a run of Vivado leaves it."""
+    folder = build / "vivado" / ip
+    shutil.copytree(report_folder, folder)
+    for ending in ("bit", "hwh"):
+        (folder / f"hwgen.{ending}").write_bytes(mark)
+    return folder
+
+
+def deployed(build: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in (build / "deploy").iterdir()}
+
+
+def test_the_report_says_whose_bitstream_is_deployed(tiny_build: Path, report_folder: Path) -> None:
+    """A run without success leaves the bitstream of an earlier one in deploy/, which report.json then says."""
+    vivados_result(tiny_build, "rtl", report_folder, b"rtl")
+    assert reports.collect(tiny_build, "rtl")["deployed"] == "rtl"
+    (report_folder / "timing.rpt").write_text(TIMING.replace(" 0.113 ", "-0.420 "), encoding="utf-8")
+    vivados_result(tiny_build, "hls", report_folder, b"hls")
+    entry = reports.collect(tiny_build, "hls")
+    assert (entry["ip"], entry["timing"]["met"], entry["deployed"]) == ("hls", False, "rtl")
+    assert entry["message"].endswith("deploy/ still holds the bitstream of an earlier run, from rtl/.")
+    assert json.loads((tiny_build / "report.json").read_text())["bitstream"] == entry
+    assert deployed(tiny_build)["hwgen.bit"] == deployed(tiny_build)["hwgen.hwh"] == b"rtl"
+    assert reports.add_entry(tiny_build, {"ran": False, "message": "no."})["message"].startswith("no. deploy/ still")
+    shutil.copyfile(report_folder / "power.rpt", tiny_build / "vivado" / "hls" / "power.rpt")
+    (tiny_build / "vivado" / "hls" / "timing.rpt").write_text(TIMING, encoding="utf-8")
+    assert reports.collect(tiny_build, "hls")["deployed"] == "hls"
+    assert deployed(tiny_build)["hwgen.bit"] == deployed(tiny_build)["hwgen.hwh"] == b"hls"
+    (tiny_build / "deploy" / "hwgen.bit").unlink()
+    assert reports.add_entry(tiny_build, {"ran": False, "message": "no."}) == {
+        "ran": False, "message": "no.", "deployed": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("failing", ["hwgen.hwh.new", "hwgen.bit.new", "report.json.new"])
+def test_a_full_disk_leaves_the_earlier_bitstream(
+    failing: str, tiny_build: Path, report_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vivados_result(tiny_build, "rtl", report_folder, b"rtl")
+    reports.collect(tiny_build, "rtl")
+    vivados_result(tiny_build, "hls", report_folder, b"hls")
+    before, report = deployed(tiny_build), (tiny_build / "report.json").read_bytes()
+    copy, write = shutil.copyfile, Path.write_text
+
+    def full(place: Path) -> None:
+        if place.name == failing:
+            place.touch()
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def copyfile(source: Path, target: Path) -> None:
+        full(target)
+        copy(source, target)
+
+    def write_text(path: Path, text: str, **options: Any) -> int:
+        full(path)
+        return write(path, text, **options)
+
+    monkeypatch.setattr(reports.shutil, "copyfile", copyfile)
+    monkeypatch.setattr(Path, "write_text", write_text)
+    with pytest.raises(OSError, match="No space left"):
+        reports.collect(tiny_build, "hls")
+    assert deployed(tiny_build) == before and (tiny_build / "report.json").read_bytes() == report
+    assert not list(tiny_build.glob("*.new"))
+
+
+@pytest.mark.parametrize("crash", [1, 2, 3])
+def test_a_bitstream_never_lies_beside_the_handoff_file_of_another(
+    crash: int, tiny_build: Path, report_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever the copying stops."""
+    vivados_result(tiny_build, "rtl", report_folder, b"rtl")
+    reports.collect(tiny_build, "rtl")
+    vivados_result(tiny_build, "hls", report_folder, b"hls")
+    replace_, calls = os.replace, []
+
+    def stops(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == crash:
+            raise KeyboardInterrupt
+        replace_(source, target)
+
+    monkeypatch.setattr(reports.os, "replace", stops)
+    with pytest.raises(KeyboardInterrupt):
+        reports.collect(tiny_build, "hls")
+    found = deployed(tiny_build)
+    assert found.get("hwgen.bit", found["hwgen.hwh"]) == found["hwgen.hwh"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda build: shutil.rmtree(build / "deploy"), "No such file"),
+        (lambda build: (build / "manifest.json").write_text('{"options": {}}'), "does not state options.clock_mhz"),
+        (lambda build: (build / "manifest.json").unlink(), "manifest.json"),
+    ],
+)
+def test_what_goes_wrong_after_vivado_is_a_message(
+    damage: Callable[[Path], object], message: str, tiny_build: Path, tmp_path: Path, report_folder: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Hours of Vivado do not end in a traceback."""
+    vivados_result(tiny_build, "rtl", report_folder, b"rtl")
+    damage(tiny_build)
+    program = tmp_path / "vivado"
+    program.write_text("#!/bin/sh\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setattr(vivado.shutil, "which", lambda name: str(program))
+    entry = vivado.run_vivado(tiny_build)
+    assert entry["ran"] is False and entry["deployed"] is None
+    assert "cannot be taken over" in entry["message"] and message in entry["message"]
+    assert json.loads((tiny_build / "report.json").read_text())["bitstream"] == entry
+    monkeypatch.setattr(reports, "__file__", str(tiny_build / "vivado" / "collect_reports.py"))
+    assert reports.main(["rtl"]) == 2 and message in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written_is_a_message(tiny_build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tiny_build / "report.json").unlink()
+    monkeypatch.setattr(vivado.shutil, "which", lambda name: None)
+    entry = vivado.run_vivado(tiny_build)
+    assert "no Vivado found" in entry["message"] and "report.json does not say so" in entry["message"]
 
 
 def test_make_says_what_is_missing(tiny_build: Path, tmp_path: Path, report_folder: Path) -> None:

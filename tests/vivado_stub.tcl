@@ -5,7 +5,8 @@
 #   tclsh vivado_stub.tcl RECORD SCRIPT [ARGUMENTS...]
 #
 # Record, one Tcl list a line: {cell NAME VLNV} {property OBJECT NAME VALUE} {link MASTER SLAVE} {wire PIN PIN...}
-# {range SPACE SEGMENT BASE SIZE} {automation RULE CONFIG CELL} {command NAME ARGUMENTS...} {ip KIND NAME [PARENT]}
+# {range SPACE SEGMENT BASE SIZE} {exclude SPACE SEGMENT} {automation RULE CONFIG CELL}
+# {command NAME ARGUMENTS...} {ip KIND NAME [PARENT]}
 # With HWGEN_STUB_REPORTS, a folder of *.rpt, the reports are copies of these; HWGEN_STUB_FAIL=1: implementation fails.
 
 namespace eval stub {
@@ -13,7 +14,11 @@ namespace eval stub {
   variable cells {}
   variable properties
   variable project {}
-  variable boards {xilinx.com:zcu102:part0 xilinx.com:kv260_som:part0 tul.com.tw:pynq-z2:part0}
+  variable boards {
+    xilinx.com:zcu102:part0:3.3 xilinx.com:zcu102:part0:3.4 xilinx.com:kv260_som:part0:1.3 xilinx.com:kv260_som:part0:1.4
+    xilinx.com:kv260_som:part0:1.5 tul.com.tw:pynq-z2:part0:1.0
+  }
+  variable preset 0
 
   proc say {args} {
     variable record
@@ -116,18 +121,18 @@ proc get_files {name} {
 proc get_board_parts {args} {
   set rest [stub::options get_board_parts $args {} {quiet latest_file_version} given]
   stub::need get_board_parts 1 $rest
-  foreach board $stub::boards {
-    if {[string match $rest $board:1.0]} {
-      return $board:1.0
-    }
-  }
+  set found [lsearch -all -inline $stub::boards $rest]
+  return [expr {[dict exists $given latest_file_version] ? [lindex $found end] : $found}]
 }
 proc make_wrapper {args} {
-  stub::options make_wrapper $args {files} {top} given
+  stub::options make_wrapper $args {files} {top import} given
   set generated [lindex $stub::project 1]/hwgen.gen/sources_1/bd/hwgen
   file mkdir $generated/hdl $generated/hw_handoff
   close [open $generated/hdl/hwgen_wrapper.v w]
   close [open $generated/hw_handoff/hwgen.hwh w]
+  if {[dict exists $given import]} {
+    stub::say command add_files hwgen_wrapper.v
+  }
   return $generated/hdl/hwgen_wrapper.v
 }
 proc launch_runs {args} {
@@ -195,6 +200,14 @@ proc set_property {args} {
     if {$object eq ""} {
       error "set_property: no object for $name"
     }
+    if {$name eq "ip_repo_paths"} {
+      foreach folder $value {
+        if {![file isdirectory $folder]} {
+          error "set_property: there is no folder $folder"
+        }
+      }
+      set value [lmap folder $value {file tail $folder}]
+    }
     stub::say property $object $name $value
   }
 }
@@ -216,7 +229,7 @@ proc create_bd_cell {args} {
 proc get_bd_cells {name} {
   return [stub::on_cell get_bd_cells $name]
 }
-foreach kind {intf_pins pins addr_spaces addr_segs} {
+foreach kind {intf_pins pins addr_spaces} {
   proc get_bd_$kind {path} [string map [list KIND $kind] {
     if {[llength [split $path /]] < 2} {
       error "get_bd_KIND: $path names no cell"
@@ -224,12 +237,31 @@ foreach kind {intf_pins pins addr_spaces addr_segs} {
     return [stub::on_cell get_bd_KIND $path]
   }]
 }
+# Segments that a Zynq UltraScale+ has with the preset of its board or with PCIe only; what is not there is left out.
+proc get_bd_addr_segs {args} {
+  set names [stub::options get_bd_addr_segs $args {} {quiet} given]
+  stub::need get_bd_addr_segs 1 $names
+  set found {}
+  foreach name [lindex $names 0] {
+    if {([string match *_DDR_HIGH $name] && !$stub::preset) || [string match *_PCIE_* $name]} {
+      continue
+    }
+    lappend found [stub::on_cell get_bd_addr_segs $name]
+  }
+  return $found
+}
+proc exclude_bd_addr_seg {args} {
+  set segment [stub::options exclude_bd_addr_seg $args {target_address_space} {} given]
+  stub::need exclude_bd_addr_seg 1 $segment
+  stub::say exclude [dict get $given target_address_space] $segment
+}
 proc apply_bd_automation {args} {
   set cell [stub::options apply_bd_automation $args {rule config} {} given]
   stub::need apply_bd_automation 1 $cell
   if {[llength [dict get $given config]] % 2} {
     error "apply_bd_automation: the configuration is not pairs"
   }
+  set stub::preset [dict get [dict get $given config] apply_board_preset]
   stub::say automation [dict get $given rule] [dict get $given config] $cell
 }
 proc connect_bd_intf_net {args} {

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # Packages ../rtl with hwgen_ip.v as an IP in $output/ip. build.tcl sources this file.
 create_project -force package $output/package -part $part
-add_files -norecurse [lsort [glob $here/../rtl/*.sv]]
-add_files -norecurse $here/hwgen_ip.v
+add_files -norecurse [lsort [glob -directory $here/../rtl *.sv]]
+add_files -norecurse [list $here/hwgen_ip.v]
 set_property top hwgen_ip [current_fileset]
 update_compile_order -fileset sources_1
 
-lassign [split $vlnv(rtl) :] vendor library name version
+lassign [split $vlnv :] vendor library name version
 ipx::package_project -root_dir $output/ip -vendor $vendor -library $library -taxonomy /UserIP -import_files -force
 set core [ipx::current_core]
 set_property name $name $core

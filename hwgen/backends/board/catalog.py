@@ -15,7 +15,9 @@ from hwgen.board import PORTS
 
 DDR_LOW_BYTES = 0x8000_0000
 """Zynq UltraScale+: memory below 2 GiB, the rest begins at DDR_HIGH_BASE (UG1085, system address map)."""
-DDR_HIGH_BASE = 0x8_0000_0000
+DDR_HIGH_BASE, DDR_HIGH_BYTES = 0x8_0000_0000, 0x8_0000_0000
+DDR_STEP = 1 << 20
+"""Memory comes in multiples of this."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,10 @@ class Family:
     clock: str
     reset: str
     interrupt: str
+    ddr_bytes: int
+    """The largest memory"""
+    preset_bytes: int
+    """The largest memory without a preset of the board, as far as it is known"""
     protocol: str
     """Of control and memory ports"""
     memory_bits: int
@@ -112,16 +118,31 @@ class Family:
     """Parameters that Vivado derives and PYNQ reads in the .hwh: divisors of clock 0"""
     external: str = ""
     """What apply_bd_automation must lead to pins"""
+    unused: tuple[str, ...] = ()
+    """What else its memory ports may lead to; named as the blocks of the memory are"""
 
     def memory_blocks(self, slave: str, ddr_bytes: int) -> dict[str, tuple[int, int]]:
-        """Address blocks of a memory port: name -> base, size."""
+        """Address blocks of a memory port: name -> base, size.
+
+        Vivado takes powers of two only, so a size is the next one: 8 GiB of memory, of which 6 GiB lie high, are seen
+        through 8 GiB there. Nothing is placed behind the end of the memory.
+        """
         prefix = self.memory[slave].block
         if self.architecture == "zynq":
-            return {f"{prefix}_DDR_LOWOCM": (0, ddr_bytes)}
-        blocks = {f"{prefix}_DDR_LOW": (0, min(ddr_bytes, DDR_LOW_BYTES))}
+            return {f"{prefix}_DDR_LOWOCM": (0, _power_of_two(ddr_bytes))}
+        blocks = {f"{prefix}_DDR_LOW": (0, _power_of_two(min(ddr_bytes, DDR_LOW_BYTES)))}
         if ddr_bytes > DDR_LOW_BYTES:
-            blocks[f"{prefix}_DDR_HIGH"] = (DDR_HIGH_BASE, ddr_bytes - DDR_LOW_BYTES)
+            blocks[f"{prefix}_DDR_HIGH"] = (DDR_HIGH_BASE, _power_of_two(ddr_bytes - DDR_LOW_BYTES))
         return blocks
+
+    def unused_blocks(self, slave: str) -> list[str]:
+        """Address blocks of a memory port that are not the memory; some exist with some boards only."""
+        return [f"{self.memory[slave].block}_{name}" for name in self.unused]
+
+
+def _power_of_two(size: int) -> int:
+    """The smallest that is not smaller."""
+    return 1 << (size - 1).bit_length()
 
 
 def _ultrascale_memory() -> dict[str, MemoryPort]:
@@ -149,6 +170,9 @@ ULTRASCALE = Family(
     clock="pl_clk0",
     reset="pl_resetn0",
     interrupt="pl_ps_irq0",
+    ddr_bytes=DDR_LOW_BYTES + DDR_HIGH_BYTES,
+    preset_bytes=DDR_LOW_BYTES,
+    unused=("LPS_OCM", "QSPI", "PCIE_LOW", "PCIE_HIGH1", "PCIE_HIGH2"),
     protocol="AXI4",
     memory_bits=128,
     direct=True,
@@ -193,6 +217,8 @@ ZYNQ = Family(
     clock="FCLK_CLK0",
     reset="FCLK_RESET0_N",
     interrupt="IRQ_F2P",
+    ddr_bytes=1 << 30,
+    preset_bytes=1 << 30,
     protocol="AXI3",
     memory_bits=64,
     direct=False,

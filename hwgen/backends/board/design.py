@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hwgen import runtime
-from hwgen.backends.board.catalog import FAMILIES, Family
+from hwgen.backends.board.catalog import DDR_STEP, FAMILIES, Family
 from hwgen.board import Board
 from hwgen.errors import BoardError, Problem
 
@@ -59,6 +59,8 @@ class Design:
     wires: tuple[tuple[str, tuple[str, ...]], ...]
     """Driving pin, pins that it drives."""
     ranges: tuple[Range, ...]
+    unused: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+    """Master bus, slave bus, blocks of the slave that the master must not see: Vivado asks for a word on each."""
 
 
 def family_of(board: Board) -> Family | None:
@@ -70,12 +72,13 @@ def block_design(board: Board, *, config_hash: int, ip: str = "rtl", clock_mhz: 
     """The block design of a machine on a board; None for a part whose processing system is not described.
 
     ``ip`` is a key of IPS, ``clock_mhz`` the accelerator's clock (default: the board's). Raises BoardError for ports
-    that the processing system does not have, and for a control address outside its port's window.
+    that the processing system does not have, for a control address outside its port's window, and for a memory that it
+    cannot have.
     """
     family = family_of(board)
     if family is None:
         return None
-    _check_ports(board, family)
+    _check(board, family)
     clock = board.clock_mhz if clock_mhz is None else clock_mhz
     ps = family.cell
     shared: dict[str, list[str]] = {}
@@ -130,7 +133,10 @@ def block_design(board: Board, *, config_hash: int, ip: str = "rtl", clock_mhz: 
         (f"{TOP}/interrupt", (f"{INTERRUPTS}/intr",)),
         (f"{INTERRUPTS}/irq", (f"{ps}/{family.interrupt}",)),
     ]
-    return Design(tuple(cells), tuple(links), tuple(wires), _ranges(board, family))
+    unused = [(f"{TOP}/m_axi_{p.name}", f"{ps}/{p.slave}", tuple(family.unused_blocks(p.slave))) for p in board.ports]
+    return Design(
+        tuple(cells), tuple(links), tuple(wires), _ranges(board, family), tuple(entry for entry in unused if entry[2])
+    )
 
 
 def bridge_of(slave: str) -> str:
@@ -181,7 +187,7 @@ def _ranges(board: Board, family: Family) -> tuple[Range, ...]:
     return tuple(ranges)
 
 
-def _check_ports(board: Board, family: Family) -> None:
+def _check(board: Board, family: Family) -> None:
     problems = []
     for port in board.ports:
         if port.slave not in family.memory:
@@ -202,5 +208,21 @@ def _check_ports(board: Board, family: Family) -> None:
         if board.control_bytes & (board.control_bytes - 1) or board.control_base % board.control_bytes:
             reason = f"{board.control_bytes} bytes at 0x{board.control_base:x} are no aligned power of two"
             problems.append(Problem("control.bytes", "", reason, "Use a power of two, and a multiple of it as base."))
+    problems += _memory_problems(board, family)
     if problems:
         raise BoardError(f"no block design can be made for board {board.name}:", problems)
+
+
+def _memory_problems(board: Board, family: Family) -> list[Problem]:
+    size, step = board.ddr_bytes, DDR_STEP >> 20
+    if size > family.ddr_bytes or size % DDR_STEP:
+        reason = f"{size} bytes: {family.title} has at most {family.ddr_bytes >> 20} MiB, in multiples of {step} MiB"
+        return [Problem("ddr.bytes", "", reason, "State the size of the memory in bytes: 4 GiB are 4294967296.")]
+    if not board.board_part and size > family.preset_bytes:
+        reason = (
+            f"{size} bytes, but there is no vivado.board_part: without board files Vivado leaves {family.title} at its "
+            f"defaults, which have no memory above {family.preset_bytes >> 20} MiB"
+        )
+        hint = f"Name the board's files (vivado.board_part), or state at most {family.preset_bytes} bytes."
+        return [Problem("ddr.bytes", "", reason, hint)]
+    return []

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,48 +94,73 @@ def power(text: str) -> float | None:
 
 
 def collect(build: Path, ip: str) -> dict[str, Any]:
-    """Put what Vivado reported of ``build/vivado/ip`` into report.json, as ``bitstream``; copy hwgen.bit and hwgen.hwh
+    """Put what Vivado reported of ``build/vivado/ip`` into report.json, as ``bitstream``; copy hwgen.hwh and hwgen.bit
     to ``build/deploy`` if the timing is met.
 
-    Returns the entry. Raises ValueError where reports or files are missing; report.json is then as before.
+    Returns the entry. Raises ValueError where reports or files are missing, OSError where files cannot be written;
+    report.json and deploy/ are then as before.
     """
     folder = build / "vivado" / ip
     figures = read_reports(folder)
-    files = [folder / "hwgen.bit", folder / "hwgen.hwh"]
+    files = [folder / "hwgen.hwh", folder / "hwgen.bit"]
     for file in files:
         if not file.is_file():
             raise ValueError(f"{file} is missing")
     manifest = json.loads((build / "manifest.json").read_text(encoding="utf-8"))
+    try:
+        clock_mhz = float(manifest["options"]["clock_mhz"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{build / 'manifest.json'} does not state options.clock_mhz") from error
     entry = {
         "ran": True,
         "tool": "vivado",
         "source": "reported",
         "ip": ip,
-        "clock_mhz": manifest["options"]["clock_mhz"],
+        "clock_mhz": clock_mhz,
         **figures,
     }
-    if figures["timing"]["met"]:
-        for file in files:
-            shutil.copyfile(file, build / "deploy" / file.name)
-    else:
-        slack = figures["timing"]
-        entry["message"] = (
-            f"timing is not met at {entry['clock_mhz']:g} MHz: slack {slack['wns_ns']:g} ns for setup, "
-            f"{slack['whs_ns']:g} ns for hold. The bitstream stays in vivado/{ip}; build with a lower --clock."
-        )
-    add_entry(build, entry)
-    return entry
+    slack = figures["timing"]
+    if slack["met"]:
+        return add_entry(build, entry, files)
+    entry["message"] = (
+        f"timing is not met at {clock_mhz:g} MHz: slack {slack['wns_ns']:g} ns for setup, "
+        f"{slack['whs_ns']:g} ns for hold. The bitstream stays in vivado/{ip}; build with a lower --clock."
+    )
+    return add_entry(build, entry)
 
 
-def add_entry(build: Path, entry: dict[str, Any]) -> dict[str, Any]:
-    """Write ``entry`` into report.json as ``bitstream``; returns the whole report."""
-    path = build / "report.json"
+def add_entry(build: Path, entry: dict[str, Any], files: Sequence[Path] = ()) -> dict[str, Any]:
+    """Write ``entry`` into report.json as ``bitstream`` and copy ``files`` to deploy/, all or none; the last file is
+    the bitstream itself.
+
+    Returns the entry with ``deployed``: the form whose bitstream is in deploy/ now, rtl or hls; None: there is none
+    that was reported. Where that is of an earlier run, ``message`` says so. Raises OSError or ValueError.
+    """
+    path, target = build / "report.json", build / "deploy"
     report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if files:
+        entry = {**entry, "deployed": entry["ip"]}
+    else:
+        earlier = report.get("bitstream", {}).get("deployed") if (target / "hwgen.bit").is_file() else None
+        entry = {**entry, "deployed": earlier}
+        if earlier:
+            kept = f"deploy/ still holds the bitstream of an earlier run, from {earlier}/."
+            entry["message"] = f"{entry['message'].rstrip('.')}. {kept}"
     report["bitstream"] = entry
-    temporary = path.with_name("report.json.new")
-    temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-    return report
+    places = [*(target / file.name for file in files), path]
+    written = [place.with_name(f"{place.name}.new") for place in places]
+    try:
+        for file, new in zip(files, written[:-1], strict=True):
+            shutil.copyfile(file, new)
+        written[-1].write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        if files:
+            (target / files[-1].name).unlink(missing_ok=True)  # at no time a bitstream beside another one's .hwh
+        for new, place in zip(written, places, strict=True):
+            os.replace(new, place)
+    finally:
+        for new in written:
+            new.unlink(missing_ok=True)
+    return entry
 
 
 def main(arguments: list[str]) -> int:
@@ -144,7 +170,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         entry = collect(Path(__file__).resolve().parent.parent, arguments[0])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         print(f"collect_reports.py: {error}", file=sys.stderr)
         return 2
     used = ", ".join(f"{name.upper()} {row['used']:g}" for name, row in entry["resources"].items())

@@ -12,7 +12,7 @@ import jinja2
 
 from hwgen.backends.board import reports
 from hwgen.backends.board.catalog import interface
-from hwgen.backends.board.design import IPS, Range, block_design, family_of
+from hwgen.backends.board.design import IPS, block_design, family_of
 from hwgen.backends.board.hwh import registers
 from hwgen.backends.board.rules import check
 from hwgen.board import PORTS, Board
@@ -53,8 +53,7 @@ def emit(board: Board, directory: Path, *, config_hash: int, clock_mhz: float) -
         "part": board.part,
         "board_part": board.board_part,
         "board_connections": board.board_connections,
-        "clock_mhz": f"{clock_mhz:g}",
-        "ips": IPS,
+        "rtl_ip": IPS["rtl"],
         "masters": [f"m_axi_{name}" for name in PORTS],
         "registers": registers("rtl"),
         "ps": family.cell,
@@ -74,9 +73,9 @@ def emit(board: Board, directory: Path, *, config_hash: int, clock_mhz: float) -
             cell, _, bus = master.partition("/")
             return f"{cell}/{cells[cell].buses[bus].space}"
 
-        def segment(r: Range, cells: Any = cells) -> str:
-            cell, _, bus = r.slave.partition("/")
-            return f"{cell}/{cells[cell].buses[bus].blocks}/{r.block}"
+        def segment(block: str, slave: str, cells: Any = cells) -> str:
+            cell, _, bus = slave.partition("/")
+            return f"{cell}/{cells[cell].buses[bus].blocks}/{block}"
 
         environment.filters |= {"space": space, "segment": segment}
         text = environment.get_template("design.tcl.j2").render(values, design=design, accelerator=IPS[ip])
@@ -91,20 +90,23 @@ def in_catalog(vlnv: str) -> str:
     return vlnv.rpartition(":")[0] if vlnv.startswith("xilinx.com:ip:") else vlnv
 
 
-def run_vivado(build_dir: Path, ip: str = "rtl", *, timeout_seconds: float | None = None) -> dict[str, Any]:
+def run_vivado(build_dir: Path, ip: str = "rtl") -> dict[str, Any]:
     """Make the bitstream of ``build_dir`` with the Vivado that is found; what came of it is in report.json, too.
 
     Returns what :func:`hwgen.backends.board.reports.collect` does, or ``{"ran": False, "message"}`` where there is no
-    Vivado, it fails, or it takes longer than ``timeout_seconds``: no error of the build, whose other results stand.
-    Vivado's output is in ``build_dir/vivado``, file bitstream.log.
+    Vivado, it fails, or its result cannot be taken over: no error of the build, whose other results stand. Vivado's
+    output is in ``build_dir/vivado``, file bitstream.log.
     """
-    entry = _run(build_dir, ip, timeout_seconds)
-    if not entry["ran"]:
-        reports.add_entry(build_dir, entry)
-    return entry
+    entry = _run(build_dir, ip)
+    if entry["ran"]:
+        return entry
+    try:
+        return reports.add_entry(build_dir, entry)
+    except (OSError, ValueError) as error:
+        return {**entry, "message": f"{entry['message']}. report.json does not say so: {error}"}
 
 
-def _run(build_dir: Path, ip: str, timeout_seconds: float | None) -> dict[str, Any]:
+def _run(build_dir: Path, ip: str) -> dict[str, Any]:
     project = build_dir / "vivado"
     if not project.is_dir():
         return {"ran": False, "message": "hwgen describes no block design for this board's part: no bitstream"}
@@ -113,20 +115,20 @@ def _run(build_dir: Path, ip: str, timeout_seconds: float | None) -> dict[str, A
         return {"ran": False, "message": MISSING}
     command = [tool, *("-mode", "batch", "-notrace", "-nojournal", "-log", f"{ip}.log")]
     command += ["-source", "build.tcl", "-tclargs", ip]
-    with (project / "bitstream.log").open("wb") as stream:
-        try:
+    try:
+        with (project / "bitstream.log").open("wb") as stream:
             done = subprocess.run(
-                command, cwd=project, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
-                timeout=timeout_seconds, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return {"ran": False, "tool": "vivado", "message": f"vivado took longer than {timeout_seconds} seconds"}
-        except OSError as error:
-            return {"ran": False, "tool": "vivado", "message": f"vivado cannot be run: {error.strerror}"}
+                command, cwd=project, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, check=False
+            )
+    except OSError as error:
+        return {"ran": False, "tool": "vivado", "message": f"vivado cannot be run: {error}"}
     if done.returncode != 0:
         reason = f"ended with code {done.returncode}; see vivado/bitstream.log in the build folder"
         return {"ran": False, "tool": "vivado", "message": f"vivado {reason}"}
     try:
         return reports.collect(build_dir, ip)
-    except ValueError as error:
-        return {"ran": False, "tool": "vivado", "message": f"vivado left no complete result: {error}"}
+    except (OSError, ValueError) as error:
+        reason = (
+            f"the result of vivado cannot be taken over: {error}. Mend that, then python3 {COLLECTOR} {ip} in vivado/"
+        )
+        return {"ran": False, "tool": "vivado", "message": reason}

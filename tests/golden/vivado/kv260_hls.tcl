@@ -96,40 +96,72 @@ connect_bd_net [get_bd_pins axi_intc_0/irq] \
 # Addresses
 assign_bd_address -offset 0xa0000000 -range 0x10000 \
   -target_address_space [get_bd_addr_spaces zynq_ultra_ps_e_0/Data] \
-  [get_bd_addr_segs hwgen_top_0/s_axi_control/Reg]
+  [segment hwgen_top_0/s_axi_control/Reg]
 assign_bd_address -offset 0xa0010000 -range 0x10000 \
   -target_address_space [get_bd_addr_spaces zynq_ultra_ps_e_0/Data] \
-  [get_bd_addr_segs axi_intc_0/S_AXI/Reg]
+  [segment axi_intc_0/S_AXI/Reg]
 assign_bd_address -offset 0x0 -range 0x80000000 \
   -target_address_space [get_bd_addr_spaces hwgen_top_0/Data_m_axi_gmem_w0] \
-  [get_bd_addr_segs zynq_ultra_ps_e_0/SAXIGP2/HP0_DDR_LOW]
+  [segment zynq_ultra_ps_e_0/SAXIGP2/HP0_DDR_LOW]
 assign_bd_address -offset 0x800000000 -range 0x80000000 \
   -target_address_space [get_bd_addr_spaces hwgen_top_0/Data_m_axi_gmem_w0] \
-  [get_bd_addr_segs zynq_ultra_ps_e_0/SAXIGP2/HP0_DDR_HIGH]
+  [segment zynq_ultra_ps_e_0/SAXIGP2/HP0_DDR_HIGH]
 assign_bd_address -offset 0x0 -range 0x80000000 \
   -target_address_space [get_bd_addr_spaces hwgen_top_0/Data_m_axi_gmem_w1] \
-  [get_bd_addr_segs zynq_ultra_ps_e_0/SAXIGP3/HP1_DDR_LOW]
+  [segment zynq_ultra_ps_e_0/SAXIGP3/HP1_DDR_LOW]
 assign_bd_address -offset 0x800000000 -range 0x80000000 \
   -target_address_space [get_bd_addr_spaces hwgen_top_0/Data_m_axi_gmem_w1] \
-  [get_bd_addr_segs zynq_ultra_ps_e_0/SAXIGP3/HP1_DDR_HIGH]
+  [segment zynq_ultra_ps_e_0/SAXIGP3/HP1_DDR_HIGH]
 assign_bd_address -offset 0x0 -range 0x80000000 \
   -target_address_space [get_bd_addr_spaces hwgen_top_0/Data_m_axi_gmem_w2] \
-  [get_bd_addr_segs zynq_ultra_ps_e_0/SAXIGP4/HP2_DDR_LOW]
+  [segment zynq_ultra_ps_e_0/SAXIGP4/HP2_DDR_LOW]
 assign_bd_address -offset 0x800000000 -range 0x80000000 \
   -target_address_space [get_bd_addr_spaces hwgen_top_0/Data_m_axi_gmem_w2] \
-  [get_bd_addr_segs zynq_ultra_ps_e_0/SAXIGP4/HP2_DDR_HIGH]
+  [segment zynq_ultra_ps_e_0/SAXIGP4/HP2_DDR_HIGH]
 assign_bd_address -offset 0x0 -range 0x80000000 \
   -target_address_space [get_bd_addr_spaces hwgen_top_0/Data_m_axi_gmem_w3] \
-  [get_bd_addr_segs zynq_ultra_ps_e_0/SAXIGP5/HP3_DDR_LOW]
+  [segment zynq_ultra_ps_e_0/SAXIGP5/HP3_DDR_LOW]
 assign_bd_address -offset 0x800000000 -range 0x80000000 \
   -target_address_space [get_bd_addr_spaces hwgen_top_0/Data_m_axi_gmem_w3] \
-  [get_bd_addr_segs zynq_ultra_ps_e_0/SAXIGP5/HP3_DDR_HIGH]
+  [segment zynq_ultra_ps_e_0/SAXIGP5/HP3_DDR_HIGH]
 assign_bd_address -offset 0x0 -range 0x80000000 \
   -target_address_space [get_bd_addr_spaces hwgen_top_0/Data_m_axi_gmem_io] \
-  [get_bd_addr_segs zynq_ultra_ps_e_0/SAXIGP0/HPC0_DDR_LOW]
+  [segment zynq_ultra_ps_e_0/SAXIGP0/HPC0_DDR_LOW]
 assign_bd_address -offset 0x800000000 -range 0x80000000 \
   -target_address_space [get_bd_addr_spaces hwgen_top_0/Data_m_axi_gmem_io] \
-  [get_bd_addr_segs zynq_ultra_ps_e_0/SAXIGP0/HPC0_DDR_HIGH]
+  [segment zynq_ultra_ps_e_0/SAXIGP0/HPC0_DDR_HIGH]
+
+# What the memory ports lead to besides the memory is not for the accelerator
+exclude hwgen_top_0/Data_m_axi_gmem_w0 { \
+  zynq_ultra_ps_e_0/SAXIGP2/HP0_LPS_OCM \
+  zynq_ultra_ps_e_0/SAXIGP2/HP0_QSPI \
+  zynq_ultra_ps_e_0/SAXIGP2/HP0_PCIE_LOW \
+  zynq_ultra_ps_e_0/SAXIGP2/HP0_PCIE_HIGH1 \
+  zynq_ultra_ps_e_0/SAXIGP2/HP0_PCIE_HIGH2 }
+exclude hwgen_top_0/Data_m_axi_gmem_w1 { \
+  zynq_ultra_ps_e_0/SAXIGP3/HP1_LPS_OCM \
+  zynq_ultra_ps_e_0/SAXIGP3/HP1_QSPI \
+  zynq_ultra_ps_e_0/SAXIGP3/HP1_PCIE_LOW \
+  zynq_ultra_ps_e_0/SAXIGP3/HP1_PCIE_HIGH1 \
+  zynq_ultra_ps_e_0/SAXIGP3/HP1_PCIE_HIGH2 }
+exclude hwgen_top_0/Data_m_axi_gmem_w2 { \
+  zynq_ultra_ps_e_0/SAXIGP4/HP2_LPS_OCM \
+  zynq_ultra_ps_e_0/SAXIGP4/HP2_QSPI \
+  zynq_ultra_ps_e_0/SAXIGP4/HP2_PCIE_LOW \
+  zynq_ultra_ps_e_0/SAXIGP4/HP2_PCIE_HIGH1 \
+  zynq_ultra_ps_e_0/SAXIGP4/HP2_PCIE_HIGH2 }
+exclude hwgen_top_0/Data_m_axi_gmem_w3 { \
+  zynq_ultra_ps_e_0/SAXIGP5/HP3_LPS_OCM \
+  zynq_ultra_ps_e_0/SAXIGP5/HP3_QSPI \
+  zynq_ultra_ps_e_0/SAXIGP5/HP3_PCIE_LOW \
+  zynq_ultra_ps_e_0/SAXIGP5/HP3_PCIE_HIGH1 \
+  zynq_ultra_ps_e_0/SAXIGP5/HP3_PCIE_HIGH2 }
+exclude hwgen_top_0/Data_m_axi_gmem_io { \
+  zynq_ultra_ps_e_0/SAXIGP0/HPC0_LPS_OCM \
+  zynq_ultra_ps_e_0/SAXIGP0/HPC0_QSPI \
+  zynq_ultra_ps_e_0/SAXIGP0/HPC0_PCIE_LOW \
+  zynq_ultra_ps_e_0/SAXIGP0/HPC0_PCIE_HIGH1 \
+  zynq_ultra_ps_e_0/SAXIGP0/HPC0_PCIE_HIGH2 }
 
 validate_bd_design
 save_bd_design

@@ -132,25 +132,25 @@ connect_bd_net [get_bd_pins axi_intc_0/irq] \
 # Addresses
 assign_bd_address -offset 0x40000000 -range 0x10000 \
   -target_address_space [get_bd_addr_spaces processing_system7_0/Data] \
-  [get_bd_addr_segs hwgen_top_0/s_axi_control/Reg]
+  [segment hwgen_top_0/s_axi_control/Reg]
 assign_bd_address -offset 0x40010000 -range 0x10000 \
   -target_address_space [get_bd_addr_spaces processing_system7_0/Data] \
-  [get_bd_addr_segs axi_intc_0/S_AXI/Reg]
+  [segment axi_intc_0/S_AXI/Reg]
 assign_bd_address -offset 0x0 -range 0x20000000 \
   -target_address_space [get_bd_addr_spaces hwgen_top_0/Data_m_axi_gmem_w0] \
-  [get_bd_addr_segs processing_system7_0/S_AXI_HP0/HP0_DDR_LOWOCM]
+  [segment processing_system7_0/S_AXI_HP0/HP0_DDR_LOWOCM]
 assign_bd_address -offset 0x0 -range 0x20000000 \
   -target_address_space [get_bd_addr_spaces hwgen_top_0/Data_m_axi_gmem_w1] \
-  [get_bd_addr_segs processing_system7_0/S_AXI_HP1/HP1_DDR_LOWOCM]
+  [segment processing_system7_0/S_AXI_HP1/HP1_DDR_LOWOCM]
 assign_bd_address -offset 0x0 -range 0x20000000 \
   -target_address_space [get_bd_addr_spaces hwgen_top_0/Data_m_axi_gmem_w2] \
-  [get_bd_addr_segs processing_system7_0/S_AXI_HP2/HP2_DDR_LOWOCM]
+  [segment processing_system7_0/S_AXI_HP2/HP2_DDR_LOWOCM]
 assign_bd_address -offset 0x0 -range 0x20000000 \
   -target_address_space [get_bd_addr_spaces hwgen_top_0/Data_m_axi_gmem_w3] \
-  [get_bd_addr_segs processing_system7_0/S_AXI_HP2/HP2_DDR_LOWOCM]
+  [segment processing_system7_0/S_AXI_HP2/HP2_DDR_LOWOCM]
 assign_bd_address -offset 0x0 -range 0x20000000 \
   -target_address_space [get_bd_addr_spaces hwgen_top_0/Data_m_axi_gmem_io] \
-  [get_bd_addr_segs processing_system7_0/S_AXI_HP3/HP3_DDR_LOWOCM]
+  [segment processing_system7_0/S_AXI_HP3/HP3_DDR_LOWOCM]
 
 validate_bd_design
 save_bd_design
