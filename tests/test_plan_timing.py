@@ -140,11 +140,11 @@ def test_input() -> None:
 
 def test_head() -> None:
     pool = {"y_groups": 4, "y_group0": 5, "x_height": 7, "x_cols": 7}
-    assert cost(Opcode.POOL, **pool).alone == 4 * 17 + 3 + 3 + 60, "4 windows of 16 pixels in 2 steps take less"
+    assert cost(Opcode.POOL, **pool).alone == 4 * 2 * 13 + 3 + 3 + 60, "13 windows of 4 pixels in 2 steps"
     large = instruction(Opcode.POOL, **pool | {"x_height": 21})
     for outputs in (8, 4, 2):
         steps = 16 // outputs
-        assert cycles(large, Config(mlp_outputs=outputs)).alone == 4 * 10 * steps + 3 + 3 + 60, "147 pixels: 10 windows"
+        assert cycles(large, Config(mlp_outputs=outputs)).alone == 4 * 37 * steps + 3 + 3 + 60, "147 pixels: 37 windows"
     linear = {"y_groups": 5, "ci_groups": 10}
     assert cost(Opcode.LINEAR, **linear).alone == 5 * 21 + 55, "20 rows of weights and one of parameters"
     narrow = [cycles(instruction(Opcode.LINEAR, **linear), Config(mlp_outputs=n)).alone for n in (4, 2)]

@@ -195,7 +195,7 @@ FAULTS: list[tuple[str, str, str, str]] = [
     ("mlp_engine", "mlp_engine", "&& !command_retain", ""),  # the table is loaded again: too slow
     ("mlp_engine", "mlp_engine", "x_vector ? vector_read_data : window_words[0]", "window_words[0]"),
     ("mlp_engine", "mlp_engine", "product == Offset && !sum_negative", "product == Offset"),
-    ("mlp_engine", "mlp_engine", "group_last ? ask_left[4:0] : 5'd16", "5'd16"),
+    ("mlp_engine", "mlp_engine", "group_last ? ask_left[4:0] : 5'(Window)", "5'(Window)"),
     ("mlp_engine", "mlp_engine", "if (norm) zero_point", "if (1'b0) zero_point"),
 ]
 FAST_FAULTS = {"from <= write_1.count"}

@@ -118,7 +118,7 @@ def _input(i: SimpleNamespace, config: Config) -> Cycles:
 
 
 def _pool(i: SimpleNamespace, config: Config) -> Cycles:
-    steps = LANES // config.mlp_outputs * -(-i.x_height * i.x_cols // LANES)
+    steps = LANES // config.mlp_outputs * -(-i.x_height * i.x_cols // 4)
     return Cycles(0, i.y_groups * max(steps, 17) + 60 + i.y_group0.bit_length() + i.x_cols.bit_length(), 0)
 
 
