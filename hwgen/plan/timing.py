@@ -161,7 +161,8 @@ class Timeline:
     busy: tuple[int, ...]
 
     def interval(self, skip: int = 4) -> float:
-        """Cycles a frame in the steady state, as `hwgen sim` measures it."""
+        """Cycles a frame behind the first ``skip``. Frames of a group end together, so that only whole groups give the
+        steady state: ``skip`` and the number of frames must be multiples of the slots."""
         return (self.done[-1] - self.done[skip - 1]) / (len(self.done) - skip)
 
 
