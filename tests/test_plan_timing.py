@@ -237,9 +237,10 @@ def stepped(
         else:
             loader = q.queue in (Queue.WEIGHTS, Queue.HEAD)  # they share the memory: who comes first
             first = max(at + costs[i].lead, q.free_at, memory_at if loader else 0)
-            q.free_at = first + costs[i].main
+            late = max(0, q.end + costs[i].after - (first + costs[i].main + costs[i].tail))  # behind its turn
+            q.free_at = first + costs[i].main + (late if costs[i].after else 0)
             memory_at = q.free_at if loader else memory_at
-            q.end = max(q.end, q.free_at + costs[i].tail)
+            q.end = first + costs[i].main + costs[i].tail + late
             q.counted_at.append(q.end + (2 if loader or q.queue == Queue.STORE else SETTLE))
             if records["opcode"][i] == Opcode.STORE:
                 stores.append(q.end)
@@ -458,6 +459,17 @@ def test_missing_frames_are_skipped() -> None:
         played(records, costs, 2, 2)
     records["wait_mask"][3] = 0
     assert len(played(records, costs, 2, 2).done) == 2 and len(played(records, costs, 2, 3).done) == 3
+
+
+def test_epilogues_follow_each_other() -> None:
+    """A CONV whose epilogue takes longer than its products waits for the epilogue before it, and its products with it."""
+    found = cost(Opcode.CONV, **CONV | {"mode": 2, "y_groups": 1, "y_rows": 2, "y_cols": 10, "ci_groups": 3})
+    assert found.after == 6 + 1 + 2
+    conv = Cycles(35, 100, 40, 90)
+    assert conv.ends(1000, 0) == (1100, 1140), "nothing before it"
+    assert conv.ends(1000, 1040) == (1100, 1140), "before + 90 is earlier"
+    assert conv.ends(1000, 1120) == (1170, 1210)
+    assert Cycles(35, 100, 40).ends(1000, 1300) == (1100, 1300), "other engines only keep the order"
 
 
 # --------------------------------------------------------------------------------------------------------------------
