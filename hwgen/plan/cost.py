@@ -386,19 +386,21 @@ def rtl_resources(config: Config) -> dict[str, int]:
     dsp += (2 + 8 * config.mlp_outputs) * _has(config, Queue.MLP)
     lut = RTL_LUT["rest"] + RTL_LUT["array"] + config.blocks * RTL_LUT["block"]
     lut += config.requantize_words * RTL_LUT["requantize word"] + config.residual_words * RTL_LUT["residual word"]
-    lut += config.slots * RTL_LUT["slot"] + config.mlp_outputs * RTL_LUT["MLP output"] * _has(config, Queue.MLP)
+    lut += config.slots * (RTL_LUT["slot"] + config.pads * RTL_LUT["pad"])
+    lut += config.mlp_outputs * RTL_LUT["MLP output"] * _has(config, Queue.MLP)
     optional = Queue.DEPTHWISE, Queue.ELTWISE, Queue.ATTENTION, Queue.MLP
     lut += sum(RTL_LUT[queue.name] for queue in optional if _has(config, queue))
     return {"dsp": dsp, "bram36": rtl_bram36(config), "lut": lut}
 
 
 RTL_LUT = {
-    "rest": 13_300,
+    "rest": 20_700,
     "array": 2_400,
     "block": 1_740,
     "requantize word": 3_400,
     "residual word": 3_800,
-    "slot": 15_700,
+    "slot": 6_000,
+    "pad": 2_000,
     "MLP output": 110,
     "DEPTHWISE": 50_200,
     "ELTWISE": 14_100,
