@@ -462,7 +462,7 @@ def test_missing_frames_are_skipped() -> None:
 
 
 def test_epilogues_follow_each_other() -> None:
-    """A CONV whose epilogue takes longer than its products waits for the epilogue before it, and its products with it."""
+    """A CONV whose epilogue is longer than its products waits for the epilogue before it, its products with it."""
     found = cost(Opcode.CONV, **CONV | {"mode": 2, "y_groups": 1, "y_rows": 2, "y_cols": 10, "ci_groups": 3})
     assert found.after == 6 + 1 + 2
     conv = Cycles(35, 100, 40, 90)
