@@ -61,9 +61,11 @@ def layers(build: Path, timeline: Path, frames: int) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda r: -float(str(r["cycles"])))
 
 
-def engines(build: Path, frames: int, sim: dict[str, Any]) -> list[dict[str, Any]]:
+def engines(build: Path, sim: dict[str, Any]) -> list[dict[str, Any]]:
     """Busy cycles a frame of every engine: the C++ by trip counts, the SystemVerilog by its model and as measured."""
     program = read_build(build).program
+    slots = program.config.slots
+    frames, skip = 8 * slots, 2 * slots  # whole groups
     hls, rtl = network.simulate(program, frames), timing.simulate(program, frames)
     rows = [
         {
@@ -74,7 +76,11 @@ def engines(build: Path, frames: int, sim: dict[str, Any]) -> list[dict[str, Any
         }
         for q in Queue
     ]
-    interval = {"hls": round(hls.interval()), "modelled": round(rtl.interval()), "measured": sim["cycles"]["interval"]}
+    interval = {
+        "hls": round(hls.interval(skip)),
+        "modelled": round(rtl.interval(skip)),
+        "measured": sim["cycles"]["interval"],
+    }
     return [*rows, {"engine": "interval", **interval}]
 
 
@@ -99,7 +105,7 @@ def measure(model: Path, frames: int, memory: Memory, count: bool) -> dict[str, 
             "modelled": report["performance"]["rtl"],
             "macs": sum(k["macs"] for k in done.manifest["kernels"]),
             "sim": {k: v for k, v in sim.items() if k not in ("first_mismatches", "fault")},
-            "engines": engines(build, frames, sim),
+            "engines": engines(build, sim),
             "layers": layers(build, timeline, frames),
         }
         if sim["frames_per_second"]:

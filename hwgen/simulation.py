@@ -8,7 +8,7 @@ The expectation comes from the model (frontend, passes, direct reference); the m
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ TRACED_FRAMES = 2
 INTERVAL_FRAMES = 12
 """RTL: fewer frames give no interval."""
 WARM_UP = 4
-"""RTL: results before the interval is measured."""
+"""RTL: least results before the interval is measured. Frames of a group end together, so whole groups are measured."""
 
 Codes = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
@@ -409,16 +409,25 @@ def _run_rtl(
     measured["simulated_cycles_per_second"] = round(result.cycles / result.run_seconds, 1)
     if measure:
         clock = float(build.manifest["options"]["clock_mhz"])
-        measured |= _performance(result.outcomes[1].measured, last.measured, count, clock)
+        slots = int(build.manifest["program"]["config"]["slots"])
+        measured |= _performance(result.outcomes[1].measured, last.measured, count, slots, clock)
     return frames, measured
 
 
-def _performance(alone: dict[str, Any], steady: dict[str, Any], frames: int, clock_mhz: float) -> dict[str, Any]:
+def steady_interval(times: Sequence[int], slots: int) -> float | None:
+    """Cycles a frame between the ends of whole groups, from when each result was complete; None for few frames."""
+    first = -(-WARM_UP // slots) * slots
+    last = len(times) - len(times) % slots
+    if len(times) < INTERVAL_FRAMES or last <= first:
+        return None
+    return (times[last - 1] - times[first - 1]) / (last - first)
+
+
+def _performance(
+    alone: dict[str, Any], steady: dict[str, Any], frames: int, slots: int, clock_mhz: float
+) -> dict[str, Any]:
     """Cycles and bytes from the runs of one frame and of all frames (docs/contracts.md)."""
-    times = steady["result_cycles"]
-    interval = None
-    if frames >= INTERVAL_FRAMES:
-        interval = (times[-1] - times[WARM_UP - 1]) / (frames - WARM_UP)
+    interval = steady_interval(steady["result_cycles"], slots)
     queues = [queue.name.lower() for queue in Queue]
     total = sum(steady["read_bytes"]) + steady["write_bytes"]
     counted = bool(steady["busy"])  # Verilog of Vitis HLS has no counters

@@ -123,6 +123,7 @@ ENGINES: dict[str, Bench] = {
         {"GROUPS": 2},
         config=SMALL | {"pads": 4, "pad_depth": 48, "residual_words": 4, "requantize_words": 8},
     ),
+    "pads_three": Bench("bench_pads", "pads_top", config=SMALL | {"slots": 3, "pads": 2}),
     "pads_single": Bench("bench_pads", "pads_top", config=SMALL | {"slots": 1, "pad_depth": 64, "residual_words": 1}),
     "array_engine": Bench(
         "bench_array_engine",

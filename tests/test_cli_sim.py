@@ -256,3 +256,13 @@ def test_csim(hwgen: Hwgen, tiny_image_build: Path) -> None:
     for kind in fault.KINDS:
         ran = hwgen("sim", tiny_image_build, "--level", "csim", "--inject-fault", kind, "--json")
         assert ran.code == 1 and ran.json["fault"]["kind"] == kind and ran.json["compile_seconds"] == 0
+
+
+def test_interval_of_whole_groups() -> None:
+    """Three frames end together, 300 cycles after the three before; a last group that is not full takes less."""
+    times = [1000 + 300 * (frame // 3) + frame % 3 for frame in range(18)]
+    assert simulation.steady_interval(times, 3) == 100
+    assert simulation.steady_interval([*times[:15], 2350], 3) == 100
+    assert simulation.steady_interval(times[:11], 3) is None
+    even = [100 * frame for frame in range(16)]
+    assert simulation.steady_interval(even, 1) == simulation.steady_interval(even, 2) == 100

@@ -140,11 +140,11 @@ def test_input() -> None:
 
 def test_head() -> None:
     pool = {"y_groups": 4, "y_group0": 5, "x_height": 7, "x_cols": 7}
-    assert cost(Opcode.POOL, **pool).alone == 4 * 17 + 3 + 3 + 60, "4 windows of 16 pixels in 2 steps take less"
+    assert cost(Opcode.POOL, **pool).alone == 4 * 2 * 13 + 3 + 3 + 60, "13 windows of 4 pixels in 2 steps"
     large = instruction(Opcode.POOL, **pool | {"x_height": 21})
     for outputs in (8, 4, 2):
         steps = 16 // outputs
-        assert cycles(large, Config(mlp_outputs=outputs)).alone == 4 * 10 * steps + 3 + 3 + 60, "147 pixels: 10 windows"
+        assert cycles(large, Config(mlp_outputs=outputs)).alone == 4 * 37 * steps + 3 + 3 + 60, "147 pixels: 37 windows"
     linear = {"y_groups": 5, "ci_groups": 10}
     assert cost(Opcode.LINEAR, **linear).alone == 5 * 21 + 55, "20 rows of weights and one of parameters"
     narrow = [cycles(instruction(Opcode.LINEAR, **linear), Config(mlp_outputs=n)).alone for n in (4, 2)]
@@ -237,9 +237,10 @@ def stepped(
         else:
             loader = q.queue in (Queue.WEIGHTS, Queue.HEAD)  # they share the memory: who comes first
             first = max(at + costs[i].lead, q.free_at, memory_at if loader else 0)
-            q.free_at = first + costs[i].main
+            late = max(0, q.end + costs[i].after - (first + costs[i].main + costs[i].tail))  # behind its turn
+            q.free_at = first + costs[i].main + (late if costs[i].after else 0)
             memory_at = q.free_at if loader else memory_at
-            q.end = max(q.end, q.free_at + costs[i].tail)
+            q.end = first + costs[i].main + costs[i].tail + late
             q.counted_at.append(q.end + (2 if loader or q.queue == Queue.STORE else SETTLE))
             if records["opcode"][i] == Opcode.STORE:
                 stores.append(q.end)
@@ -458,6 +459,17 @@ def test_missing_frames_are_skipped() -> None:
         played(records, costs, 2, 2)
     records["wait_mask"][3] = 0
     assert len(played(records, costs, 2, 2).done) == 2 and len(played(records, costs, 2, 3).done) == 3
+
+
+def test_epilogues_follow_each_other() -> None:
+    """A CONV whose epilogue is longer than its products waits for the epilogue before it, its products with it."""
+    found = cost(Opcode.CONV, **CONV | {"mode": 2, "y_groups": 1, "y_rows": 2, "y_cols": 10, "ci_groups": 3})
+    assert found.after == 6 + 1 + 2
+    conv = Cycles(35, 100, 40, 90)
+    assert conv.ends(1000, 0) == (1100, 1140), "nothing before it"
+    assert conv.ends(1000, 1040) == (1100, 1140), "before + 90 is earlier"
+    assert conv.ends(1000, 1120) == (1170, 1210)
+    assert Cycles(35, 100, 40).ends(1000, 1300) == (1100, 1300), "other engines only keep the order"
 
 
 # --------------------------------------------------------------------------------------------------------------------

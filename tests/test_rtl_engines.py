@@ -89,8 +89,11 @@ FAULTS: list[tuple[str, str, str, str]] = [
     ("pads", "pad_slot", "from < write_1.count", "from <= write_1.count"),
     ("pads", "pad_slot", "4'(b) - write_1.pixel[3:0]", "4'(b) - write_1.pixel[3:0] + 4'd1"),
     ("pads", "pad_slot", "b < WRITE_WORDS - 1) begin", "b < WRITE_WORDS - 2) begin"),
-    ("pads", "pad_slot", "rotate_fine_6 <= window_later_5.pixel", "rotate_fine_6 <= window_later_4.pixel"),
-    ("pads", "pad_slot", "5'(k) < window_1.high", "5'(k) <= window_1.high"),
+    ("pads", "pad_slot", "rotate_fine_6 <= pixel_5[1:0]", "rotate_fine_6 <= window_later_4.pixel[1:0]"),
+    ("pads", "pad_slot", "{1'b0, k} < window_1.high", "{1'b0, k} <= window_1.high"),
+    ("pads", "pad_slot", "4'(b) - window_1.pixel[3:0];", "4'(b);"),  # fill of the words as banks
+    ("pads_groups", "pad_slot", "window_later_4.mask[b] ?", "1'b0 ?"),
+    ("pads_three", "pad_slot", "fill_5 <= window_later_4.fill", "fill_5 <= window_later_3.fill"),
     ("pads", "pad_slot", "row >= RowBits'(PAD_DEPTH)", "row > RowBits'(PAD_DEPTH)"),
     ("pads", "pad_slot", "window_uses_high_2 && outside", "outside"),
     (
@@ -100,7 +103,7 @@ FAULTS: list[tuple[str, str, str, str]] = [
         "write_step_2[b] ? 1'b0 : 1'b0)",
     ),
     ("pads", "pad_slot", "residual_pixel_4 + {2'b0, ahead}", "residual_pixel_4"),
-    ("pads", "pads", "mask_7 <= fill_mask[index_6]", "mask_7 <= fill_mask[0]"),
+    ("pads_three", "pads", "window_of_slots[i][k][index_7]", "window_of_slots[i][k][index_7&2'd1]"),
     ("pads", "pads", "request.valid && 32'(window_slot[i]) == s", "32'(window_slot[i]) == s"),
     ("pads_groups", "pad_slot", "AddressBits'(p / GROUPS * PAD_DEPTH)", "AddressBits'(p / GROUPS * (PAD_DEPTH - 1))"),
     ("weight_ring", "weight_ring", "(&streak && |others)", "1'b0"),
@@ -192,7 +195,7 @@ FAULTS: list[tuple[str, str, str, str]] = [
     ("mlp_engine", "mlp_engine", "&& !command_retain", ""),  # the table is loaded again: too slow
     ("mlp_engine", "mlp_engine", "x_vector ? vector_read_data : window_words[0]", "window_words[0]"),
     ("mlp_engine", "mlp_engine", "product == Offset && !sum_negative", "product == Offset"),
-    ("mlp_engine", "mlp_engine", "group_last ? ask_left[4:0] : 5'd16", "5'd16"),
+    ("mlp_engine", "mlp_engine", "group_last ? ask_left[4:0] : 5'(Window)", "5'(Window)"),
     ("mlp_engine", "mlp_engine", "if (norm) zero_point", "if (1'b0) zero_point"),
 ]
 FAST_FAULTS = {"from <= write_1.count"}

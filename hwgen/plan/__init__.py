@@ -36,8 +36,10 @@ class BoardLike(Protocol):
     def ddr_bytes_per_second(self) -> float: ...
 
 
-MODELLED_FRAMES = 16
-"""Frames of the cycle model's run."""
+ORDERS, FINAL_ORDERS = 8, 160
+"""Orders of the frames that are tried for each machine, and for the one that was chosen."""
+MODELLED_GROUPS = 8
+"""Groups of frames of the cycle model's run; the first two fill the machine."""
 
 
 @dataclass(frozen=True)
@@ -109,14 +111,17 @@ def plan(
     rate = board.ddr_bytes_per_second / (clock * 1e6)
     made: dict[Config, tuple[Program, float]] = {}
 
-    def interval(design: Design) -> float:
-        program = assemble(graph, kernels, design.lowered, design.places, design.config)
-        cycles = timing.simulate(program, MODELLED_FRAMES).interval()
-        made[design.config] = program, cycles
+    def interval(design: Design, orders: int = ORDERS) -> float:
+        program = assemble(graph, kernels, design.lowered, design.places, design.config, orders)
+        slots = design.config.slots
+        cycles = timing.simulate(program, MODELLED_GROUPS * slots).interval(2 * slots)
+        if design.config not in made or cycles < made[design.config][1]:
+            made[design.config] = program, cycles
         return cycles
 
     target = clock * 1e6 / target_fps if target_fps else None
     design = search(kernels, graph.output, limits, rate, options or Options(), interval, target, progress)
+    interval(design, FINAL_ORDERS)
     program, cycles = made[design.config]
     _check_program(program)
     prove(program, graph)
@@ -159,7 +164,8 @@ def _timed(
 ) -> dict[str, Any]:
     """Latency and steady state of a machine by its cycle model, behind the memory that `hwgen sim` assumes."""
     if interval is None:
-        interval = simulate(program, MODELLED_FRAMES).interval()
+        slots = program.config.slots
+        interval = simulate(program, MODELLED_GROUPS * slots).interval(2 * slots)
     return {
         "latency_cycles": simulate(program, 1).done[0],
         "interval_cycles": round(interval),

@@ -121,8 +121,10 @@ def assemble(
     lowered: Sequence[Lowered],
     places: dict[str, Place],
     config: Config,
+    orders: int = 1,
 ) -> Program:
-    """The Program. ``places`` has a pad for each tensor, VECTOR for those of the vector memory.
+    """The Program. ``places`` has a pad for each tensor, VECTOR for those of the vector memory. Of ``orders`` orders of
+    the frames the best is taken.
 
     Raises InternalError for a field that does not fit; the checks before should have refused it.
     """
@@ -138,7 +140,7 @@ def assemble(
             frame.add(segment, action)
     frame.store(homes[graph.output])
     steps = frame.steps()
-    turns = interleave(steps, frame.regions, config.slots, config.ring_rows, config.head_rows)
+    turns = interleave(steps, frame.regions, config.slots, config.ring_rows, config.head_rows, orders)
     rows: dict[int, int] = {}
     records: list[np.void] = []
     for turn in turns:

@@ -468,25 +468,27 @@ def _has(config: Config, queue: Queue) -> bool:
 
 def rtl_resources(config: Config) -> dict[str, int]:
     """Estimated DSP, BRAM36 and LUT of the machine in SystemVerilog: what templates/rtl has, in LUTs that ``hwgen
-    count`` gave for each part of a machine of 16 blocks, 2 slots and 3 pads."""
+    count`` gave for each part of a machine of 16 blocks and 2 slots; pads from a count of 3 slots of 2."""
     dsp = 128 * config.blocks + LANES * config.requantize_words + 3
     dsp += (LANES * DW_PIXELS + 1) * _has(config, Queue.DEPTHWISE) + 4 * _has(config, Queue.ATTENTION)
     dsp += (2 + 8 * config.mlp_outputs) * _has(config, Queue.MLP)
     lut = RTL_LUT["rest"] + RTL_LUT["array"] + config.blocks * RTL_LUT["block"]
     lut += config.requantize_words * RTL_LUT["requantize word"] + config.residual_words * RTL_LUT["residual word"]
-    lut += config.slots * RTL_LUT["slot"] + config.mlp_outputs * RTL_LUT["MLP output"] * _has(config, Queue.MLP)
+    lut += config.slots * (RTL_LUT["slot"] + config.pads * RTL_LUT["pad"])
+    lut += config.mlp_outputs * RTL_LUT["MLP output"] * _has(config, Queue.MLP)
     optional = Queue.DEPTHWISE, Queue.ELTWISE, Queue.ATTENTION, Queue.MLP
     lut += sum(RTL_LUT[queue.name] for queue in optional if _has(config, queue))
     return {"dsp": dsp, "bram36": rtl_bram36(config), "lut": lut}
 
 
 RTL_LUT = {
-    "rest": 13_300,
+    "rest": 22_100,
     "array": 2_400,
     "block": 1_740,
     "requantize word": 3_400,
     "residual word": 3_800,
-    "slot": 15_700,
+    "slot": 8_200,
+    "pad": 1_050,
     "MLP output": 110,
     "DEPTHWISE": 50_200,
     "ELTWISE": 14_100,

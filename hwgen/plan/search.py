@@ -25,7 +25,7 @@ from hwgen.plan.program import BANKS, LANES, ROW_BYTES, VECTOR, WORD_BYTES, Conf
 from hwgen.plan.schedule import Segment, Tiling, last_readers, play
 
 BLOCKS = (16, 8, 4)
-SLOTS = (2, 1)
+SLOTS = (3, 2, 1)
 EPILOGUES = (8, 4)
 PADS = (8, 6, 5, 4, 3, 2)
 DEPTHS = (512, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
@@ -321,7 +321,8 @@ def search(
     """The best design within ``limits`` (counts of dsp, bram36, lut, ff). Raises FitError when there is none.
 
     ``interval`` gives a design's cycles a frame in the SystemVerilog. With ``target``, such cycles, the smallest design
-    that needs no more; else the fastest of the largest array and the most frames in flight that fit.
+    that needs no more; else the fastest with the largest array that fits. One frame in flight is for boards on which
+    two do not fit.
     """
     base = base_config(kernels, output, options)
     planner = _Planner(kernels, output, ddr_rate)
@@ -348,7 +349,8 @@ def search(
                     best = cycles, variant
                 if target is not None and cycles <= target:
                     return replace(variant, machines=looked)
-        if best is not None and target is None:
+        more = shape[1] > 2 and shape[1] != flights[-1]  # three frames in flight leave less memory to each than two
+        if best is not None and target is None and not more:
             return replace(best[1], machines=looked)
         if candidates and not problems and shape[1] == flights[-1]:
             problems = _why_not(planner, candidates, limits, options)

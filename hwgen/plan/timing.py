@@ -9,9 +9,9 @@ simulation. An instruction has three parts: ``lead`` until the part of its engin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,9 @@ START = 120
 """From the start of the machine to the first command: header and first records are read."""
 
 
+Number = TypeVar("Number", int, float)
+
+
 @dataclass(frozen=True)
 class Cycles:
     """Of one instruction."""
@@ -40,10 +43,18 @@ class Cycles:
     lead: int
     main: int
     tail: int
+    after: int = field(default=0, compare=False)
+    """CONV: cycles of its epilogue, which begins when that of the instruction before is through."""
 
     @property
     def alone(self) -> int:
         return self.lead + self.main + self.tail
+
+    def ends(self, begin: Number, before: Number) -> tuple[Number, Number]:
+        """Where the main part begins at ``begin`` and the instruction before it in its engine ends at ``before``: when
+        main part and instruction end. A main part that is ahead of its epilogue waits: sums have two halves."""
+        end = max(begin + self.main + self.tail, before + self.after)
+        return max(begin + self.main, end - self.tail) if self.after else begin + self.main, end
 
 
 def cycles(record: Any, config: Config) -> Cycles:
@@ -70,7 +81,7 @@ def _conv(i: SimpleNamespace, config: Config) -> Cycles:
     chunks = -(-pixels // chunk)
     whole, rest = divmod(i.y_rows * -(-i.y_cols // pixels), config.acc_groups)
     runs = [config.acc_groups] * whole + [rest] * (rest > 0)
-    array = 0  # ends of the array's and the epilogue's part
+    array = after = 0  # ends of the array's and the epilogue's part, and what the epilogue itself takes
     epilogue = 25 + 32 * _table(i) if _table(i) else 0
     halves = [0, 0]  # when a half of the accumulators is free
     turn = 0
@@ -79,9 +90,11 @@ def _conv(i: SimpleNamespace, config: Config) -> Cycles:
         for n in runs:
             array = max(array, halves[turn]) + steps * max(n, 2 * tile, 4)
             epilogue = max(epilogue, array + 35) + n * groups * chunks + 1
+            after += n * groups * chunks + 1
             halves[turn] = max(array + 37, epilogue - EARLY)  # new sums come later than old ones are read
             turn ^= 1
-    return Cycles(35, array, epilogue - array + (23 if add else 15))
+    after += 25 + 32 * _table(i) if _table(i) else 2
+    return Cycles(35, array, epilogue - array + (23 if add else 15), after)
 
 
 def _depthwise(i: SimpleNamespace, config: Config) -> Cycles:
@@ -118,7 +131,7 @@ def _input(i: SimpleNamespace, config: Config) -> Cycles:
 
 
 def _pool(i: SimpleNamespace, config: Config) -> Cycles:
-    steps = LANES // config.mlp_outputs * -(-i.x_height * i.x_cols // LANES)
+    steps = LANES // config.mlp_outputs * -(-i.x_height * i.x_cols // 4)
     return Cycles(0, i.y_groups * max(steps, 17) + 60 + i.y_group0.bit_length() + i.x_cols.bit_length(), 0)
 
 
@@ -161,7 +174,8 @@ class Timeline:
     busy: tuple[int, ...]
 
     def interval(self, skip: int = 4) -> float:
-        """Cycles a frame in the steady state, as `hwgen sim` measures it."""
+        """Cycles a frame behind the first ``skip``. Frames of a group end together, so that only whole groups give the
+        steady state: ``skip`` and the number of frames must be multiples of the slots."""
         return (self.done[-1] - self.done[skip - 1]) / (len(self.done) - skip)
 
 
@@ -224,8 +238,7 @@ def play(
         if q in (Queue.WEIGHTS, Queue.HEAD):
             begin = max(begin, memory)
             memory = begin + c.main
-        main_end[q] = begin + c.main
-        end = max(main_end[q] + c.tail, ended[q])
+        main_end[q], end = c.ends(begin, ended[q])
         busy[q] += end - max(at, ended[q])
         ended[q] = end
         complete[q].append(end + (SETTLE if Queue.INPUT <= q <= Queue.MLP else 2))

@@ -292,7 +292,7 @@ async def cycles(dut: Any) -> None:
         command = placed(bench, "pool", pixels).commands[0]
         await bench.run([command])
         pool = command.record
-        windows = -(-int(pool["x_height"]) * int(pool["x_cols"]) // LANES)
+        windows = -(-int(pool["x_height"]) * int(pool["x_cols"]) // 4)
         limit = int(pool["y_groups"]) * max(steps * windows, 17) + 60
         limit += int(pool["y_group0"]).bit_length() + int(pool["x_cols"]).bit_length()
         assert command.cycles <= limit, f"POOL of {windows} windows: {command.cycles} cycles, limit {limit}"

@@ -128,7 +128,7 @@ module hwgen_top
   localparam int Loader = 5;  // writes
   localparam int LoaderRing = 4;
   // Words of a window that each reader uses, from Store down to Array; words that each writer writes.
-  localparam logic [5*Readers-1:0] Needed = {5'd1, 5'd16, 5'd2, 5'(RESIDUAL_WORDS), 5'd15, 5'd16};
+  localparam logic [5*Readers-1:0] Needed = {5'd1, 5'd4, 5'd2, 5'(RESIDUAL_WORDS), 5'd15, 5'd16};
 
   localparam logic [4*Writers-1:0] Written = {4'd1, 4'd1, 4'd1, 4'(RESIDUAL_WORDS), 4'd4, 4'(REQUANTIZE_WORDS)};
 

@@ -2,14 +2,15 @@
 // The head: global average pool, fully connected layers, layer norm. One command after the other.
 //
 //   window, vector memory --> words --|LINEAR, LAYER_NORM: fifo|--> x ----+
-//                             16 pixels x MLP_OUTPUTS channels (POOL) --+ +--> mlp_dot --> mlp_finish --> code_table --> y
+//                              4 pixels x MLP_OUTPUTS channels (POOL) --+ +--> mlp_dot --> mlp_finish --> code_table --> y
 //   ring --> mlp_rows --> weights: MLP_OUTPUTS x 16 of a row -----------+--> operands        ^   ^
 //                    +--> parameters of this and the next group ----------------------------+   |
 //   sums of LAYER_NORM --> products, norm_reciprocal --> factor, offset -------------------------+
 //
 // mlp_dot multiplies 16 inputs of MLP_OUTPUTS outputs a cycle, a step; a channel group has S = 16 / MLP_OUTPUTS steps.
 //   LINEAR      operands: the outputs' weights; x: the word of 16 inputs. A row of the ring serves S / 2 steps.
-//   POOL        operands: 16 pixels of so many channels; x: 1. Each window is asked for S times.
+//   POOL        operands: 4 pixels of so many channels; x: 1. Each window is asked for S times. Wider windows would cost 1,500
+//               LUTs of multiplexers in the pads, for one command a frame.
 //   LAYER_NORM  operands: 16 channels, and 1; x: the same, for the sums of x^2 and x, S times. Then the variance
 //               N sum(x^2) - sum(x)^2 + epsilon (the zero point cancels), and once more all words, one lane a cycle.
 // mlp_finish takes one lane a cycle, beside the next group's steps.
@@ -17,7 +18,7 @@
 // Cycles, without ring stalls:
 //   LINEAR      y_groups * max(S ci_groups + R, 17) + 55, and 32 for each row of a new table. R = 1 for 8 outputs, where
 //               the row of parameters takes the place of one of weights; else 0.
-//   POOL        y_groups * max(S ceil(pixels / 16), 17) + bits of y_group0 and x_cols + 60
+//   POOL        y_groups * max(S ceil(pixels / 4), 17) + bits of y_group0 and x_cols + 60
 //   LAYER_NORM  (S + 17) y_groups + about 160
 // One multiplication at a time by shifting and adding serves addresses and the constants of LAYER_NORM: no DSP.
 // `done` comes with the last word. In the vector memory x_plane and y_plane are 1 (a tensor of one pixel).
@@ -344,6 +345,7 @@ module mlp_engine
   // ------------------------------------------------------------------------------------------------------------------
   // Requests of x: LINEAR for each group all words, LAYER_NORM all words twice, POOL for each group each window in each step
 
+  localparam int Window = 4;  // pixels of POOL
   logic asking, issue, group_first, group_last, window_last;
   logic [15:0] ask_groups;
   logic [17:0] ask_left;  // words, or pixels
@@ -355,7 +357,7 @@ module mlp_engine
   logic [FifoBits:0] fifo_held;
   logic fifo_pop;
 
-  assign group_last = pool ? ask_left <= 18'd16 : ask_left == 18'd1;
+  assign group_last = pool ? ask_left <= 18'(Window) : ask_left == 18'd1;
   assign window_last = !pool || ask_step == LastStep;
   assign issue = asking && !(group_first && ask_step == '0 && used[2]) && !fifo_held[FifoBits];
 
@@ -381,8 +383,8 @@ module mlp_engine
       if (pool) ask_step <= ask_step + 1'b1;
       if (window_last) begin
         group_first <= group_last;
-        ask_left <= !group_last ? ask_left - (pool ? 18'd16 : 18'd1) : pool ? pixels : {2'b0, words};
-        if (pool) ask_pixel <= group_last ? '0 : ask_pixel + 18'd16;
+        ask_left <= !group_last ? ask_left - (pool ? 18'(Window) : 18'd1) : pool ? pixels : {2'b0, words};
+        if (pool) ask_pixel <= group_last ? '0 : ask_pixel + 18'(Window);
         if (group_last) ask_groups <= ask_groups - 16'd1;
       end
     end
@@ -406,7 +408,7 @@ module mlp_engine
     window.base <= ask_row;
     window.pixel <= $signed(ask_pixel);
     window.low <= '0;
-    window.high <= !pool ? 5'd1 : group_last ? ask_left[4:0] : 5'd16;
+    window.high <= !pool ? 5'd1 : group_last ? ask_left[4:0] : 5'(Window);
     vector_read_valid <= issue && x_vector && !reset;
     vector_read_word <= ask_row;
   end
@@ -511,9 +513,12 @@ module mlp_engine
   for (genvar o = 0; o < MLP_OUTPUTS; o++) begin : gen_output
     localparam logic [3:0] Output = o[3:0];
     for (genvar i = 0; i < 16; i++) begin : gen_operand
-      word_t pixel;
-      logic [7:0] own;
-      assign pixel = window_words[i];
+      logic [7:0] own, pixel;
+      if (i < Window) begin : gen_pixel
+        assign pixel = window_words[i][{back_step, Output[3-StepBits:0], 3'b0}+:8];
+      end else begin : gen_no_pixel
+        assign pixel = '0;
+      end
       if (o == 0) begin : gen_square
         assign own = norm ? x[8*i+:8] & {8{mask[i]}} : step_weights[8*i+:8];
       end else if (o == 1) begin : gen_one
@@ -522,7 +527,7 @@ module mlp_engine
         assign own = step_weights[128*o+8*i+:8];
       end
       always_ff @(posedge clk) begin
-        operands[128*o+8*i+:8] <= pool ? pixel[{back_step, Output[3-StepBits:0], 3'b0}+:8] : own;
+        operands[128*o+8*i+:8] <= pool ? pixel : own;
       end
     end
   end
@@ -655,7 +660,7 @@ module mlp_engine
   assign vector_write_data = y_word;
 
   logic unused;
-  assign unused = &{1'b0, ins, sum[53:47], reciprocal_idle};
+  assign unused = &{1'b0, ins, window_words, sum[53:47], reciprocal_idle};
 
 endmodule
 

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pads of one slot: one window read, one residual read and one write a cycle.
 //
-//   window ---|1|--> rows, step --|2|--+-> address of each --|3|--> memories --|5|--+-> group, --|6|--> rotate --|7|--> rotate --> words
-//   residual -|1|--> rows, step --|2|--+   group and bank                           |   16 banks        by 0-3        by 0, 4, 8, 12
+//   window ---|1|--> rows, step --|2|--+-> address of each --|3|--> memories --|5|--+-> group --|6|--> rotate --|7|--> rotate --> words
+//   residual -|1|--> rows, step --|2|--+   group and bank                           |   or fill       by 0-3       by 0, 4, 8, 12
 //                                                                                   +-> bank, each --|6|--> group --|7|--> residual_words
 //                                                                                       group, class
 //   write ----|1|--> rows, banks, rotate words --|2|--> address, enables --|3|--> memories
 //
 // |n| is the register n cycles after the request. Pixel p of a plane lies in bank p % 16, word row base + p / 16: of 16 pixels
-// from p, banks below p % 16 take the next row (their `step`). Fill and the choice of the slot follow in `pads`.
+// from p, banks below p % 16 take the next row (their `step`). Fill is one more input of the choice of the group, so it costs
+// nothing where a LUT6 has one left (3 groups or fewer). The choice of the slot follows in `pads`.
 //
 // The pads form GROUPS groups, pad p in group p % GROUPS. A group is one memory of 16 banks, so it answers one request a
 // cycle: the window and the residual of a cycle must lie in different groups. GROUPS = PADS: in different pads. Fewer groups
-// save multiplexers: for each bit of a word, 1 group needs no multiplexer, 2 need half a LUT6, 8 need two.
+// save multiplexers: for each bit of a word, up to 3 groups need one LUT6.
 //
 // Residual: word k is pixel + k. The words of a class (pixel % RESIDUAL_WORDS) lie in 16 / RESIDUAL_WORDS banks; the class
 // is chosen in `pads`, by `residual_first`.
@@ -30,8 +31,6 @@ module pad_slot
     input  wire logic                              reset,
     input  wire window_t                           window,
     output var  word_t   [BANKS-1:0]               words,           // after register 7
-    output var  logic    [BANKS-1:0]               fill_mask,       // of register 6: these words are not read
-    output var  logic    [7:0]                     fill,            // of register 6
     input  wire residual_t                         residual,
     output var  word_t   [RESIDUAL_WORDS-1:0]      residual_words,  // of register 7, by class
     output var  logic    [1:0]                     residual_first,  // of register 7: class of word 0
@@ -208,18 +207,23 @@ module pad_slot
   typedef struct packed {
     logic [GroupBits-1:0] group;
     logic [3:0] pixel;
-    logic [BANKS-1:0] mask;
+    logic [BANKS-1:0] mask;  // banks that are not read
     logic [7:0] fill;
   } window_later_t;
 
   logic [BANKS-1:0] mask_1;
-  for (genvar k = 0; k < BANKS; k++) begin : gen_mask
-    assign mask_1[k] = !(window_1.low <= 5'(k) && 5'(k) < window_1.high);
+  for (genvar b = 0; b < BANKS; b++) begin : gen_mask
+    logic [3:0] k;  // the bank's word
+    assign k = 4'(b) - window_1.pixel[3:0];
+    assign mask_1[b] = !(window_1.low <= {1'b0, k} && {1'b0, k} < window_1.high);
   end
 
-  window_later_t window_now, window_later_2, window_later_3, window_later_4, window_later_6;
-  (* max_fanout = 128 *) window_later_t window_later_5;
+  localparam int ChoiceBits = $clog2(GROUPS + 1);
+  window_later_t window_now, window_later_2, window_later_3, window_later_4;
+  logic [3:0] pixel_5, pixel_6;
   (* max_fanout = 256 *) logic [1:0] rotate_fine_6, rotate_coarse_7;
+  logic [BANKS-1:0][ChoiceBits-1:0] choice_5;  // group of each bank; GROUPS: fill
+  (* max_fanout = 128 *) logic [7:0] fill_5;
   assign window_now.group = pad_group[window_1.pad];
   assign window_now.pixel = window_1.pixel[3:0];
   assign window_now.mask  = mask_1;
@@ -228,33 +232,36 @@ module pad_slot
     window_later_2 <= window_now;
     window_later_3 <= window_later_2;
     window_later_4 <= window_later_3;
-    window_later_5 <= window_later_4;
-    window_later_6 <= window_later_5;
-    rotate_fine_6 <= window_later_5.pixel[1:0];
-    rotate_coarse_7 <= window_later_6.pixel[3:2];
+    fill_5 <= window_later_4.fill;
+    for (int b = 0; b < BANKS; b++) begin
+      choice_5[b] <= window_later_4.mask[b] ? ChoiceBits'(GROUPS) : ChoiceBits'(window_later_4.group);
+    end
+    pixel_5 <= window_later_4.pixel;
+    pixel_6 <= pixel_5;
+    rotate_fine_6 <= pixel_5[1:0];
+    rotate_coarse_7 <= pixel_6[3:2];
   end
-  assign fill_mask = window_later_6.mask;
-  assign fill = window_later_6.fill;
 
   logic unused;
-  assign unused = &{1'b0, window_later_6.group, window_later_6.pixel[1:0]};
+  assign unused = &{1'b0, pixel_6[1:0]};
 
   // ------------------------------------------------------------------------------------------------------------------
-  // Window: group, then rotation by the pixel's low and high bits
+  // Window: group or fill, then rotation by the pixel's low and high bits
 
   word_t [BANKS-1:0] bank_6, rotated_7;
 
   for (genvar k = 0; k < BANKS; k++) begin : gen_word
-    logic [GROUPS*128-1:0] of_groups;
+    logic [(GROUPS+1)*128-1:0] of_groups;
     for (genvar g = 0; g < GROUPS; g++) begin : gen_of_group
       assign of_groups[128*g+:128] = read_5[g][k];
     end
+    assign of_groups[128*GROUPS+:128] = {16{fill_5}};
     word_t bank, fine_word;
     word_mux #(
-        .COUNT(GROUPS)
+        .COUNT(GROUPS + 1)
     ) u_group (
         .words(of_groups),
-        .index(window_later_5.group),
+        .index(choice_5[k]),
         .word (bank)
     );
     always_ff @(posedge clk) bank_6[k] <= bank;

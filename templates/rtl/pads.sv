@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pads of all slots, and the ports of the engines to them.
 //
-//   window[*], window_slot -----> OR of each slot's clients --> pad_slot --> slot, fill --|8|--> window_words[*]
+//   window[*], window_slot -----> OR of each slot's clients --> pad_slot --> slot --------|8|--> window_words[*]
 //   residual[*], residual_slot -> OR of each slot's clients --> pad_slot --> slot, class -|8|--> residual_words[*]
 //   write[*], write_slot -------> OR of each slot's clients --> pad_slot
 //
@@ -41,8 +41,6 @@ module pads
   localparam int ClassBits = RESIDUAL_WORDS > 1 ? $clog2(RESIDUAL_WORDS) : 1;
 
   word_t [SLOTS-1:0][BANKS-1:0] words;  // after register 7
-  logic [SLOTS-1:0][BANKS-1:0] fill_mask;  // of register 6
-  logic [SLOTS-1:0][7:0] fill;
   word_t [SLOTS-1:0][RESIDUAL_WORDS-1:0] classes;  // of register 7
   logic [SLOTS-1:0][1:0] first;
   logic [SLOTS-1:0] error;
@@ -104,8 +102,6 @@ module pads
         .reset,
         .window(slot_window[s]),
         .words(words[s]),
-        .fill_mask(fill_mask[s]),
-        .fill(fill[s]),
         .residual(slot_residual[s]),
         .residual_words(classes[s]),
         .residual_first(first[s]),
@@ -130,10 +126,7 @@ module pads
   for (genvar i = 0; i < READERS; i++) begin : gen_reader
     logic [SLOT_BITS-1:0] slot_6;
     (* max_fanout = 256 *) logic [SLOT_BITS-1:0] slot_7;
-    (* max_fanout = 128 *) logic [BANKS-1:0] mask_7;
-    logic [7:0] fill_7;
-    logic [SLOT_BITS-1:0] index_6, index_7;
-    assign index_6 = SLOTS > 1 ? slot_6 : '0;
+    logic [SLOT_BITS-1:0] index_7;
     assign index_7 = SLOTS > 1 ? slot_7 : '0;
     delay #(
         .WIDTH (SLOT_BITS),
@@ -143,23 +136,19 @@ module pads
         .in (window_slot[i]),
         .out(slot_6)
     );
-    always_ff @(posedge clk) begin
-      slot_7 <= slot_6;
-      mask_7 <= fill_mask[index_6];
-      fill_7 <= fill[index_6];
-    end
+    always_ff @(posedge clk) slot_7 <= slot_6;
 
     for (genvar k = 0; k < BANKS; k++) begin : gen_word
       if (k < 32'(NEEDED[5*i+:5])) begin : gen_needed
         for (genvar s = 0; s < SLOTS; s++) begin : gen_of_slot
           assign window_of_slots[i][k][s] = words[s][k];
         end
-        always_ff @(posedge clk) window_words[i][k] <= mask_7[k] ? {16{fill_7}} : window_of_slots[i][k][index_7];
+        always_ff @(posedge clk) window_words[i][k] <= window_of_slots[i][k][index_7];
       end else begin : gen_unneeded
         assign window_words[i][k] = '0;
         assign window_of_slots[i][k] = '0;
         logic unused;
-        assign unused = &{1'b0, mask_7[k], window_of_slots[i][k]};
+        assign unused = &{1'b0, window_of_slots[i][k]};
       end
     end
   end
