@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import numpy as np
 import pytest
@@ -37,10 +39,11 @@ from hwgen.runtime import (
     MachineError,
     MemoryExhausted,
     OverlayError,
+    _Job,
     read_deploy,
 )
 from hwgen.runtime_devices import Control, CsimDevice, Outcome, ReferenceDevice, Registers, SimulatedBuffer, deployed
-from simulated_boards import Opened
+from simulated_boards import Opened, until
 
 ROOT = Path(__file__).resolve().parent.parent
 FASHION = ROOT / "examples" / "fashion"
@@ -149,6 +152,8 @@ def test_image_files_are_read_and_resized(image: Opened, tmp_path: Path) -> None
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no images"):
         net.load(tmp_path / "empty")
+    with pytest.raises(InputError, match="no image files"):
+        net.load([])
 
 
 def test_top_names_classes(codes: Opened) -> None:
@@ -318,6 +323,130 @@ def test_a_hung_machine_is_stopped_before_its_memory_is_freed(codes: Opened) -> 
     codes.device.hang = False
     again = codes.net()
     assert np.array_equal(again(codes.frames(1)), codes.logits(codes.frames(1)))
+
+
+def interrupted(after: Callable[[], bool], call: Callable[[], Any]) -> None:
+    """Ctrl-C in ``call`` as soon as ``after`` is true."""
+    main = threading.get_ident()
+
+    def press() -> None:
+        until(after)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        call()
+    thread.join()
+
+
+def freed_while_running(device: Any, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each buffer that is given back from now on, whether the machine ran."""
+    seen: list[bool] = []
+    release = device.release
+
+    def watched(block: Any) -> None:
+        seen.append(device._control.running)
+        release(block)
+
+    monkeypatch.setattr(device, "release", watched)
+    return seen
+
+
+def test_ctrl_c_in_a_dump_stops_the_machine_before_its_memory_is_freed(
+    codes: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = codes.net(timeout=60)
+    freed = freed_while_running(codes.device, monkeypatch)
+    codes.device.hang = True
+    interrupted(lambda: codes.device.starts == 2, lambda: net.dump(net.tensors[0], codes.frames(2)))
+    assert freed == [False]
+    assert codes.device.downloads == 2
+    assert np.array_equal(net(codes.frames(3)), codes.logits(codes.frames(3)))
+    assert codes.device.starts == 2 + 1  # the second frame of the dump was not started
+
+
+def test_ctrl_c_in_a_dump_that_is_queued(codes: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is never started; what runs before it goes on."""
+    device = ReferenceDevice(codes.build, delay=1.0)
+    net = codes.net(device=device, check=False)
+    freed = freed_while_running(device, monkeypatch)
+    first = net.submit(codes.frames(2))
+    until(lambda: device.starts == 1)
+    queued, enqueue = threading.Event(), net._enqueue
+
+    def watched(job: Any) -> Any:
+        handle = enqueue(job)
+        queued.set()
+        return handle
+
+    with monkeypatch.context() as patch:
+        patch.setattr(net, "_enqueue", watched)
+        interrupted(queued.is_set, lambda: net.dump(net.tensors[0], codes.frames(1)))
+    assert freed == [True]
+    assert np.array_equal(first.result(30), codes.logits(codes.frames(2)))
+    assert np.array_equal(net(codes.frames(1)), codes.logits(codes.frames(1)))
+    assert (device.starts, device.downloads) == (2, 1)
+
+
+def test_ctrl_c_in_the_first_frame_stops_the_machine(codes: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hung(ReferenceDevice):
+        def download(self, *arguments: Any) -> None:
+            super().download(*arguments)
+            self.hang = self.downloads == 1
+
+    device = Hung(codes.build)
+    freed = freed_while_running(device, monkeypatch)
+    interrupted(lambda: device.starts == 1, lambda: codes.net(device=device, timeout=60))
+    assert freed == [False] * 6
+    assert device.downloads == 2
+
+
+def test_close_does_not_wait_for_a_machine_that_hangs(codes: Opened) -> None:
+    net = codes.net(timeout=600)
+    net(codes.frames(1))
+    codes.device.hang = True
+    handle, queued = net.submit(codes.frames(1)), net.submit(codes.frames(1))
+    until(lambda: codes.device.starts == 3)
+    start = time.monotonic()
+    net.close()
+    assert time.monotonic() - start < 60
+    for failed in (handle, queued):
+        with pytest.raises(AcceleratorError, match="closed"):
+            failed.result(0)
+    assert codes.device.allocated_bytes == 0
+
+
+def test_a_machine_that_cannot_be_stopped_keeps_its_memory(codes: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = codes.net(timeout=0.1)
+    before = codes.device.allocated_bytes
+    codes.device.hang = True
+
+    def fails(*arguments: Any) -> None:
+        raise OSError("no such device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(codes.device, "download", fails)
+        with pytest.raises(OverlayError, match=r"could not be stopped .*no such device.* memory is kept"):
+            net.dump(net.tensors[0], codes.frames(1))
+        kept = codes.device.allocated_bytes
+        assert kept > before
+        with pytest.raises(OverlayError, match=r"could not be stopped .*close\(\) tries again"):
+            net.close()
+        assert codes.device.allocated_bytes == kept
+    net.close()
+    assert codes.device.allocated_bytes == 0
+
+
+def test_a_cancelled_wait_does_not_end_the_worker(codes: Opened) -> None:
+    """Its future is done before the worker gets to it, or just then."""
+    device = ReferenceDevice(codes.build, delay=0.2)
+    net = codes.net(device=device, check=False)
+    first, second = net.submit(codes.frames(1)), net.submit(codes.frames(1))
+    assert second._future.cancel()
+    net._fail(_Job(codes.frames(1), second._future, np.zeros(1)), AcceleratorError("too late"))
+    assert np.array_equal(first.result(30), codes.logits(codes.frames(1)))
+    assert np.array_equal(net(codes.frames(2)), codes.logits(codes.frames(2)))
 
 
 def test_images_that_run_while_the_bitstream_is_loaded_again_fail(
@@ -548,6 +677,54 @@ def test_the_bitstream_of_another_build(codes: Opened, kind: str) -> None:
     with pytest.raises(OverlayError, match="bitstream of this build"):
         codes.net(device=device)
     assert device.allocated_bytes == 0
+
+
+@pytest.mark.parametrize("form", ["0x{:08x}", "{:08x}", "{:08X}", "{}", '"0b{:032b}"', "0b{:b}"])
+def test_the_configuration_as_vivado_may_write_it(codes: Opened, form: str) -> None:
+    path = codes.folder / "hwgen.hwh"
+    text = path.read_text()
+    stated = int(read_deploy(codes.folder).description["machine"]["config_hash"])
+    assert f'VALUE="0x{stated:08x}"' in text
+
+    def write(value: str) -> None:
+        path.write_text(text.replace(f'VALUE="0x{stated:08x}"', f'VALUE="{escape(value, {chr(34): "&quot;"})}"'))
+
+    write(form.format(stated))
+    codes.net(check=False)
+    write(form.format(stated ^ 1))
+    with pytest.raises(OverlayError, match="is another machine"):
+        codes.net(check=False)
+
+
+def test_a_configuration_that_cannot_be_read_is_left_to_the_first_frame(codes: Opened) -> None:
+    path = codes.folder / "hwgen.hwh"
+    stated = int(read_deploy(codes.folder).description["machine"]["config_hash"])
+    path.write_text(path.read_text().replace(f"0x{stated:08x}", "unknown"))
+    assert np.array_equal(codes.net()(codes.frames(1)), codes.logits(codes.frames(1)))
+
+    class Other(ReferenceDevice):
+        def execute(self, registers: Registers) -> Outcome:
+            return Outcome(1)
+
+    with pytest.raises(OverlayError, match="is not for this machine"):
+        codes.net(device=Other(codes.build))
+
+
+@pytest.mark.parametrize("ip", ["rtl", "hls"])
+def test_a_simulated_board_has_a_handoff_file_of_its_own(tiny_build: Path, ip: str) -> None:
+    """Beside a bitstream lies Vivado's, perhaps of the other machine."""
+    path = tiny_build / "deploy" / "hwgen.hwh"
+    made = path.read_text()
+    other = render_hwh(load_board("zcu102"), config_hash=1, ip={"rtl": "hls", "hls": "rtl"}[ip])
+    assert other is not None
+    path.write_text(other)
+    with deployed(tiny_build, ip) as folder:
+        found = (folder / "hwgen.hwh").read_text()
+    if ip == "rtl":
+        assert found == made
+    else:
+        assert "xilinx.com:hls:hwgen_top" in found and "hwgen:rtl:hwgen_top" not in found
+    assert path.read_text() == other
 
 
 def test_wrong_images_get_one_message(codes: Opened, image: Opened) -> None:
