@@ -452,7 +452,7 @@ def _read_image(file: Path, channels: int, height: int, width: int) -> np.ndarra
             with pillow.open(file) as opened:
                 image = opened.convert("RGB" if channels == 3 else "L")
                 return np.asarray(image.resize((width, height), pillow.BILINEAR), np.uint8)
-        except OSError as error:
+        except Exception as error:  # Pillow's formats raise others than OSError too
             raise InputError(f"{file} is no image that Pillow reads ({error}).") from error
     try:
         import cv2
