@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -40,6 +41,7 @@ from hwgen.runtime import (
     MemoryExhausted,
     OverlayError,
     _Job,
+    _read_image,
     read_deploy,
 )
 from hwgen.runtime_devices import Control, CsimDevice, Outcome, ReferenceDevice, Registers, SimulatedBuffer, deployed
@@ -156,6 +158,27 @@ def test_image_files_are_read_and_resized(image: Opened, tmp_path: Path) -> None
         net.load([])
 
 
+def test_image_files_are_read_by_opencv(image: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Pillow is missing. A file that has the model's size gives its own pixels, in the order RGB."""
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed (pip install opencv-python-headless)")
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    frames = image.frames(2)
+    for index, frame in enumerate(frames):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), frame[..., ::-1])
+    net = image.net()
+    assert np.array_equal(net.load(tmp_path), frames)
+    assert np.array_equal(net(net.load(tmp_path)), image.logits(frames))
+    cv2.imwrite(str(tmp_path / "2.png"), np.full((30, 50, 3), 7, np.uint8))
+    assert np.array_equal(net.load(tmp_path / "2.png"), np.full((1, 12, 12, 3), 7, np.uint8))
+    assert _read_image(tmp_path / "0.png", 1, 12, 12).shape == (12, 12)
+    (tmp_path / "3.png").write_text("no image")
+    with pytest.raises(InputError, match=r"3.png is no image that OpenCV reads"):
+        net.load(tmp_path)
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(InputError, match="need Pillow or OpenCV"):
+        net.load(tmp_path)
+
+
 def test_top_names_classes(codes: Opened) -> None:
     path = codes.folder / "deploy.json"
     description = json.loads(path.read_text())
@@ -233,7 +256,7 @@ def test_closing_fails_what_is_queued(codes: Opened) -> None:
     device = ReferenceDevice(codes.build, delay=0.2)
     net = codes.net(device=device, batch=1, check=False)
     handle = net.submit(codes.frames(50))
-    time.sleep(0.05)
+    until(lambda: device.starts == 1)
     net.close()
     net.close()
     with pytest.raises(AcceleratorError, match="closed"):
@@ -551,7 +574,10 @@ def test_profile_reads_the_counters(codes: Opened) -> None:
     assert "4000.0 frames/s at 200 MHz" in str(profile)
 
 
-def test_the_emitted_cpp_gives_the_same(tiny_build: Path, opened: Callable[[Path], Opened]) -> None:
+def test_the_emitted_cpp_gives_the_same(
+    tiny_build: Path, opened: Callable[[Path], Opened], hwgen: Any, tmp_path: Path
+) -> None:
+    """Behind the HLS machine's registers; also from the command line."""
     case = opened(tiny_build)
     try:
         find_compiler(), ap_int_include()
@@ -562,6 +588,11 @@ def test_the_emitted_cpp_gives_the_same(tiny_build: Path, opened: Callable[[Path
     assert np.array_equal(net(case.frames(3)), case.logits(case.frames(3)))
     name = net.tensors[-2]
     assert np.array_equal(net.dump(name, case.frames(1))[0], case.tensors(case.frames(1)[0])[name])
+    np.save(tmp_path / "x.npy", case.frames(3))
+    done = hwgen("run", tiny_build, tmp_path / "x.npy", "--device", "csim", "--output", tmp_path / "y.npy", "--json")
+    assert done.code == 0, done.err
+    assert done.json["device"] == "csim" and done.json["frames"] == 3
+    assert np.array_equal(np.load(tmp_path / "y.npy"), case.logits(case.frames(3)))
 
 
 def test_what_is_left_open_is_closed_at_the_end(codes: Opened) -> None:
@@ -769,6 +800,12 @@ def test_hwgen_run(image: Opened, hwgen: Any, tmp_path: Path) -> None:
 def test_hwgen_run_says_what_is_wrong(image: Opened, hwgen: Any, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((1, 5, 5, 3), np.uint8))
     (tmp_path / "y.npy").write_text("nothing")
+    np.save(tmp_path / "single.npy", np.uint8(3))
+    (tmp_path / "archive.npy").write_bytes(b"PK\x03\x04")
+    with (tmp_path / "huge.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "|u1", "fortran_order": False, "shape": (1 << 45, 12, 12, 3)}
+        )
     for arguments, message in (
         ((image.build, tmp_path / "x.npy"), "images of shape (1, 5, 5, 3)"),
         ((image.build, tmp_path / "y.npy"), "cannot read"),
@@ -776,12 +813,50 @@ def test_hwgen_run_says_what_is_wrong(image: Opened, hwgen: Any, tmp_path: Path)
         ((image.build, tmp_path), "holds no images"),
         ((image.build, tmp_path / "x.npy", "--device", "gpu"), "there is no device 'gpu'"),
         ((image.build, tmp_path / "x.npy", "--device", "pynq"), "hwgen.bit is missing"),
+        ((image.build, tmp_path / "single.npy"), "holds a single value"),
+        ((image.build, tmp_path / "archive.npy"), "as a NumPy array file"),
+        ((image.build, tmp_path / "huge.npy"), "huge.npy"),
+        ((image.build, tmp_path / "x.npy", "--output", tmp_path), "it is a folder"),
         ((tmp_path, tmp_path / "x.npy"), "not a build folder"),
         ((image.build, tmp_path / "x.npy", "--output", tmp_path / "no" / "y.npy"), "its folder does not exist"),
     ):
         done = hwgen("run", *arguments)
         assert done.code == 2, done.err
-        assert message in done.err
+        assert message in done.err and "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_hwgen_run(image: Opened, tmp_path: Path, number: signal.Signals) -> None:
+    """Also while a start runs that would take half an hour."""
+    np.save(tmp_path / "x.npy", np.zeros((50_000, 12, 12, 3), np.uint8))
+    script = tmp_path / "slow.py"
+    script.write_text(
+        "import signal, sys\n"
+        "from hwgen import cli, runtime_devices\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it\n"
+        "run = runtime_devices.ReferenceDevice.run\n"
+        "def told(*arguments):\n"
+        "    print('running', flush=True)\n"
+        "    return run(*arguments)\n"
+        "runtime_devices.ReferenceDevice.run = told\n"
+        "sys.exit(cli.main(sys.argv[1:]))\n"
+    )
+    (tmp_path / "temporary").mkdir()
+    command = [sys.executable, str(script), "run", str(image.build), str(tmp_path / "x.npy"), "--batch", "50000"]
+    command += ["--output", str(tmp_path / "y.npy")]
+    values = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "temporary")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=values) as child:
+        assert child.stdout is not None and child.stderr is not None
+        assert child.stdout.readline() == "running\n"
+        child.send_signal(number)
+        try:
+            code = child.wait(timeout=120)
+        finally:
+            child.kill()
+        errors = child.stderr.read()
+    assert code == 128 + number
+    assert "Traceback" not in errors
+    assert not list(tmp_path.glob("y.npy*")) and not list((tmp_path / "temporary").iterdir())
 
 
 # --------------------------------------------------------------------------------------------------------------------
