@@ -102,7 +102,8 @@ def test_the_notebook_on_the_rtl(fashion: Path, reference: Path) -> None:
 def classify(*arguments: object, first: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """``first``: a folder in which modules are looked for before all others."""
     command = [sys.executable, str(EXAMPLES / "classify.py"), *map(str, arguments)]
-    values = {**os.environ, "PYTHONPATH": f"{first}{os.pathsep}{ROOT}"}
+    paths = [str(first), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    values = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=values, timeout=600)
 
 
