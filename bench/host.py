@@ -9,8 +9,8 @@ and taken off. Images are random uint8. Each figure is the best of some repetiti
 
 Memory is what tracemalloc sees: Python's and NumPy's own, not the device's. ``peak_bytes_a_frame`` is the most that a
 call holds at once, its result included. ``blocks_more_a_frame`` is how many more blocks are live at the last start of a
-call than at its second. ``blocks_left`` stay when its result is gone. Blocks are counted where they live then; what comes
-and goes between two such looks is in the peak only.
+call than at its second. ``blocks_left`` stay when its result is gone. Blocks that come and go between these looks are
+not counted; they are in the peak.
 
 The processor of a Zynq UltraScale+ is an A53 at 1.2 GHz. How many times slower than this machine it runs Python
 (``--a53-factor``) and how many bytes a second it copies (``--a53-copy``) are ASSUMPTIONS, no measurements; ``a53``
