@@ -228,22 +228,30 @@ def test_ctrl_c_in_a_dump(case: Opened) -> None:
 def test_the_simulation_ends_with_hwgen_run(rtl_build: Path, tmp_path: Path, number: signal.Signals) -> None:
     """A terminal's Ctrl-C goes to the whole process group."""
     RtlDevice(rtl_build).close()  # compiles
-    images = np.zeros((4000, *read_deploy(rtl_build / "deploy").input_shape), np.uint8).transpose(0, 2, 3, 1)
+    images = np.zeros((20_000, *read_deploy(rtl_build / "deploy").input_shape), np.uint8).transpose(0, 2, 3, 1)
     np.save(tmp_path / "x.npy", images)
-    program = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    program += "from hwgen import cli; sys.exit(cli.main(sys.argv[1:]))"
-    command = [sys.executable, "-c", program, "run", str(rtl_build), str(tmp_path / "x.npy"), "--device", "rtl"]
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import signal, sys\n"
+        "from hwgen import cli, runtime_devices\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it\n"
+        "write = runtime_devices.Port.write\n"
+        "def told(self, offset, value):\n"
+        "    write(self, offset, value)\n"
+        "    if self.device.starts == 2:\n"
+        "        print('running', flush=True)\n"
+        "runtime_devices.Port.write = told\n"
+        "sys.exit(cli.main(sys.argv[1:]))\n"
+    )
+    command = [sys.executable, str(script), "run", str(rtl_build), str(tmp_path / "x.npy"), "--device", "rtl"]
     command += ["--output", str(tmp_path / "y.npy")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     values = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=values, start_new_session=True) as child:
-        assert child.stderr is not None
-        this = psutil.Process(child.pid)
-
-        def running() -> list[psutil.Process]:
-            return [p for p in this.children() if "--serve" in p.cmdline() and p.cpu_times().user > 0.2]
-
-        until(running, 300)
-        (machine,) = running()
+    with subprocess.Popen(command, env=values, start_new_session=True, **pipes) as child:
+        assert child.stdout is not None and child.stderr is not None
+        assert child.stdout.readline() == "running\n"
+        (machine,) = psutil.Process(child.pid).children()
+        assert "--serve" in machine.cmdline()
         os.killpg(child.pid, number)
         errors = child.stderr.read()
         code = child.wait(timeout=120)
