@@ -26,16 +26,20 @@ help:
 	@echo "make bench     measure compile time, simulation time and accuracy"
 	@echo "make venv      only set up $(VENV);  make clean: remove it and all outputs"
 
+define make-venv
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+  { echo "hwgen needs Python 3.10 or later; $(PYTHON) is older. Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+@rm -rf $(1)
+@$(PYTHON) -m venv $(1) >$(1).log 2>&1 || $(PYTHON) -m virtualenv -q $(1) >>$(1).log 2>&1 || \
+  { cat $(1).log >&2; rm -rf $(1) $(1).log; \
+    echo "$(PYTHON) cannot make a virtual environment. On Debian or Ubuntu: sudo apt install python3-venv" >&2; exit 2; }
+@rm -f $(1).log
+endef
+
 venv: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-	  { echo "hwgen needs Python 3.10 or later; $(PYTHON) is older. Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
-	@rm -rf $(VENV)
-	@$(PYTHON) -m venv $(VENV) >$(VENV).log 2>&1 || $(PYTHON) -m virtualenv -q $(VENV) >>$(VENV).log 2>&1 || \
-	  { cat $(VENV).log >&2; rm -rf $(VENV) $(VENV).log; \
-	    echo "$(PYTHON) cannot make a virtual environment. On Debian or Ubuntu: sudo apt install python3-venv" >&2; exit 2; }
-	@rm -f $(VENV).log
+	$(call make-venv,$(VENV))
 	@echo "installing hwgen and what it needs into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
@@ -55,8 +59,7 @@ test-all: $(STAMP)
 
 # pynq wants numpy < 2; constraints.txt, made for numpy 2, does not apply. Of the extra sim only the headers are needed.
 $(BOARD_STAMP): pyproject.toml
-	@rm -rf $(BOARD_VENV)
-	@$(PYTHON) -m venv $(BOARD_VENV) || $(PYTHON) -m virtualenv -q $(BOARD_VENV)
+	$(call make-venv,$(BOARD_VENV))
 	@echo "installing hwgen and pynq into $(BOARD_VENV)"
 	@$(BOARD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[board,board-test]'
 	@$(BOARD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from hwgen.arrays import check_writable, load_array, save_array
 from hwgen.errors import UserError
 from hwgen.runtime import Accelerator, AcceleratorError, image_files
 
@@ -41,8 +40,8 @@ def run(
         raise UserError(f"there is no device {device!r}. Use one of: {', '.join(DEVICES)}.")
     if not input.exists():
         raise UserError(f"{input} does not exist. Give an image file, a folder of images, or a .npy file.")
-    if output is not None and not output.resolve().parent.is_dir():
-        raise UserError(f"cannot write {output}: its folder does not exist. Create it or choose another path.")
+    if output is not None:
+        check_writable(output)
     try:
         first = "; compiles the SystemVerilog the first time" if device == "rtl" else ""
         progress(f"opening the accelerator{first}", 0, 0)
@@ -57,11 +56,7 @@ def run(
     except AcceleratorError as error:
         raise UserError(str(error)) from error
     if output is not None:
-        try:
-            with output.open("wb") as file:
-                np.save(file, logits)
-        except OSError as error:
-            raise UserError(f"cannot write {output}: {error.strerror or error}. Choose another path.") from error
+        save_array(output, logits)
     return {
         "device": device,
         "frames": len(images),
@@ -98,10 +93,5 @@ def _images(net: Accelerator, input: Path) -> tuple[Any, list[str]]:
     if input.suffix.lower() != ".npy":
         files = image_files(input)
         return net.load(files), [file.name for file in files]
-    try:
-        images = np.load(input, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"cannot read {input} as a NumPy array ({error}). Save one with numpy.save.") from error
-    if not isinstance(images, np.ndarray):
-        raise UserError(f"{input} holds several arrays. Save one with numpy.save.")
-    return images, [str(i) for i in range(len(images))] if images.ndim else []
+    images = load_array(input, "Save one array of images with numpy.save.")
+    return images, [str(i) for i in range(len(images))]

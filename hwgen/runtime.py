@@ -24,8 +24,10 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import wait as wait_for
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -450,7 +452,7 @@ def _read_image(file: Path, channels: int, height: int, width: int) -> np.ndarra
             with pillow.open(file) as opened:
                 image = opened.convert("RGB" if channels == 3 else "L")
                 return np.asarray(image.resize((width, height), pillow.BILINEAR), np.uint8)
-        except OSError as error:
+        except Exception as error:  # Pillow's formats raise others than OSError too
             raise InputError(f"{file} is no image that Pillow reads ({error}).") from error
     try:
         import cv2
@@ -480,6 +482,10 @@ class _Job:
     """The tensor to dump, instead of the output; one frame a start."""
     taken: int = 0
     finished: int = 0
+    running: bool = False
+    """With a trace: the machine may write it, or the worker read it."""
+    abandoned: bool = False
+    """With a trace: nobody waits any more, and no frame of it may be started."""
 
 
 @dataclass
@@ -569,7 +575,7 @@ class Accelerator:
         self._batch = -(-batch // slots) * slots
         self._timeout = timeout
         self._table = self._dequantization()
-        self._closed = False
+        self._closed = self._freed = False
         self._profile: Profile | None = None
         self._frame_seconds = 0.0
         self._downloads = 0
@@ -595,8 +601,8 @@ class Accelerator:
             self._allocate_all()
             if check:
                 self._check_machine()
-        except BaseException:
-            self._free()
+        except BaseException:  # Ctrl-C too, while the first frame runs
+            self._end()
             raise
         self._worker = threading.Thread(target=self._serve, name="hwgen accelerator", daemon=True)
         self._worker.start()
@@ -664,12 +670,13 @@ class Accelerator:
             job.trace = {"offset": int(found[0]["trace"]), "buffer": buffer}
             try:
                 result: np.ndarray[Any, Any] = self._enqueue(job).result()
-                return result
-            except AcceleratorTimeout:
-                self.recover()  # the machine must not write into memory that is about to be freed
+            except BaseException:  # Ctrl-C too, while the frame runs or is queued
+                self._abandon(job)
+                if not job.running:  # else close() frees it
+                    self._release(buffer)
                 raise
-            finally:
-                self._release(buffer)
+            self._release(buffer)
+            return result
 
     def load(self, files: str | Path | Sequence[str | Path]) -> np.ndarray[Any, Any]:
         """Image files, or all of a folder in the order of their names, as uint8 (N, H, W, C), resized (bilinear).
@@ -681,6 +688,8 @@ class Accelerator:
         channels, height, width = self.input_shape
         if channels not in (1, 3):
             raise InputError(f"the model takes {channels} channels; files hold 1 or 3. Give arrays.")
+        if not len(files):
+            raise InputError("there are no image files to load.")
         images = [_read_image(Path(file), channels, height, width) for file in files]
         return np.stack(images).reshape(len(images), height, width, channels)
 
@@ -712,21 +721,23 @@ class Accelerator:
             self._download()
 
     def close(self) -> None:
-        """Stop and free all contiguous memory. What is queued fails with AcceleratorError. May be called again."""
+        """Stop and free all contiguous memory. What runs or is queued fails with AcceleratorError.
+
+        May be called again, also after it raised OverlayError: the machine could not be stopped, its memory is kept.
+        """
         with self._gate:
-            if self._closed:
-                return
-            self._closed = True
-            self._jobs.put(None)
+            if not self._closed:
+                self._closed = True
+                self._jobs.put(None)
+                if (interrupt := self._interrupt) is not None:
+                    interrupt.wake()
         if threading.current_thread() is not self._worker:
             self._worker.join()
         with self._dumping, self._lock:
-            atexit.unregister(self.close)
-            if self._interrupt is not None:
-                self._interrupt.cancel()
-            if self._running():
-                self._download()  # else the machine would go on to write into memory that others get
-            self._free()
+            if not self._freed:
+                self._end()
+                self._freed = True
+                atexit.unregister(self.close)
 
     def __enter__(self) -> Accelerator:
         return self
@@ -759,10 +770,11 @@ class Accelerator:
         description = overlay.ip_dict[found[0]]
         config = description.get("parameters", {}).get("CONFIG_HASH")
         stated = int(self._deploy.description["machine"]["config_hash"])
-        if config is not None and int(str(config), 0) != stated:
+        possible = _parameter_values(str(config))
+        if possible and stated not in possible:  # what cannot be read is left to the first frame
             raise OverlayError(
-                f"{bitstream} is another machine (configuration 0x{int(str(config), 0):08x}, the Program needs "
-                f"0x{stated:08x}). Use the bitstream of this build."
+                f"{bitstream} is another machine (configuration {config}, the Program needs 0x{stated:08x}). "
+                "Use the bitstream of this build."
             )
         if "interrupt" not in description.get("interrupts", {}):
             return overlay, self._driver(overlay, found[0])
@@ -803,10 +815,38 @@ class Accelerator:
             )
         self._downloads += 1
         self._renew_interrupt()
-        self._point_constants()
+        if self._buffers.weights is not None:  # else it is not open yet
+            self._point_constants()
 
-    def _running(self) -> bool:
-        return not self.driver.idle()
+    def _stop(self) -> None:
+        """Load the bitstream again if the machine runs: it must not write into memory that is about to be freed.
+
+        Raises OverlayError where that fails; not for a simulated device that has ended and writes nothing.
+        """
+        try:
+            if not self.driver.idle():
+                self._download()
+        except Exception as error:
+            if not getattr(self._overlay.device, "ended", False):
+                raise OverlayError(
+                    f"the accelerator could not be stopped ({error}). Its memory is kept, because it may still write "
+                    "there. close() tries again; else restart the board."
+                ) from error
+
+    def _end(self) -> None:
+        """Stop the machine, then free all."""
+        if self._interrupt is not None:
+            self._interrupt.cancel()
+        self._stop()
+        self._free()
+
+    def _abandon(self, job: _Job) -> None:
+        """Start no more frames of a dump; returns when none runs."""
+        job.abandoned = True  # before the look at running; _begin does both the other way round
+        if job.running:
+            if (interrupt := self._interrupt) is not None:
+                interrupt.wake()
+            wait_for([job.future])
 
     def _allocate(self, shape: tuple[int, ...], dtype: Any, what: str) -> Any:
         count = int(np.prod(shape)) * np.dtype(dtype).itemsize
@@ -867,12 +907,9 @@ class Accelerator:
         for pattern in (0x5A, 0x25):
             np.asarray(output)[0] = pattern
             output.flush()
-            try:
-                self._start(_Batch(_Job(np.zeros(0), Future(), np.zeros(0)), 0, 1))
-                self._poll(1, time.monotonic(), lambda: None)
-            except AcceleratorTimeout:
-                self._download()  # the machine must not write into memory that is about to be freed
-                raise
+            batch = _Batch(_Job(np.zeros(0), Future(), np.zeros(0)), 0, 1)
+            self._start(batch)
+            self._poll(batch, lambda: None)
             error = self.driver.error()
             if error & 1:
                 raise OverlayError(f"{error_text(error)}. Use the bitstream of this build.")
@@ -976,7 +1013,7 @@ class Accelerator:
                     return
             self._job = None
             if job is not None:
-                self._fail(job, AcceleratorError("the accelerator was closed before these images ran."))
+                self._fail(job, _stopped())
 
     def _turn(self, current: _Batch) -> _Batch | None:
         """Wait for a running batch, with the next one packed meanwhile and started before results are read."""
@@ -993,7 +1030,7 @@ class Accelerator:
             try:
                 if current.download != self._downloads:
                     raise AcceleratorError("the bitstream was loaded again while these images ran. Run them again.")
-                seconds = self._poll(current.frames, current.started, pack_next)
+                seconds = self._poll(current, pack_next)
                 self._measure(current.frames, seconds)
                 pack_next()
                 error = self.driver.error()
@@ -1002,8 +1039,9 @@ class Accelerator:
                 if error:
                     raise MachineError(f"{error_text(error)} (error register 0x{error:x}).")
                 self._collect(current)
+                current.job.running = False
             except Exception as failure:
-                self._fail(current.job, failure)
+                self._fail_running(current.job, failure)
                 if following:
                     started = self._begin(following[0], packed=True)
             return started
@@ -1020,8 +1058,12 @@ class Accelerator:
                 if job is None:
                     return None
             self._job = None
-            if job.future.done() or not (job.taken or job.future.set_running_or_notify_cancel()):
+            if job.abandoned:
+                self._fail(job, _stopped())
+            if job.future.done():
                 continue  # an earlier batch failed, or nobody wants it any more
+            if not (job.taken or job.future.set_running_or_notify_cancel()):
+                continue
             count = 1 if job.trace is not None else self._batch
             batch = _Batch(job, job.taken, min(count, len(job.images) - job.taken))
             job.taken += batch.frames
@@ -1046,14 +1088,19 @@ class Accelerator:
         """Start a batch; None where it could not be started, its images then have failed."""
         if batch is None:
             return None
+        job = batch.job
         with self._lock:
             try:
-                if batch.job.future.done() or not (packed or self._pack(batch, 0)):
+                if job.future.done() or not (packed or self._pack(batch, 0)):
                     return None
+                job.running = True  # before the look at abandoned; _abandon does both the other way round
+                if self._closed or job.abandoned:
+                    raise _stopped()
                 self._start(batch)
                 return batch
             except Exception as failure:
-                self._fail(batch.job, failure)
+                job.running = False
+                self._fail(job, failure)
                 return None
 
     def _start(self, batch: _Batch) -> None:
@@ -1065,29 +1112,36 @@ class Accelerator:
         batch.started, batch.download = time.monotonic(), self._downloads
         self.driver.start(batch.frames, trace is not None)
 
-    def _poll(self, frames: int, started: float, meanwhile: Callable[[], None]) -> float:
+    def _poll(self, batch: _Batch, meanwhile: Callable[[], None]) -> float:
         """Wait for the end of a start, and call ``meanwhile`` before each look; returns seconds. Raises
-        AcceleratorTimeout.
+        AcceleratorTimeout, and AcceleratorError where the accelerator is closed or the images are abandoned: the
+        machine then still runs.
 
         By the interrupt where there is one. Else by sleeps, which are longer during most of what the frames took
         before, and then grow from SLEEP_SECONDS.
         """
-        meanwhile()
-        interrupt = self._interrupt
-        early = started + min(0.8 * frames * self._frame_seconds, self._timeout)
+
+        def go_on() -> None:
+            if self._closed or batch.job.abandoned:
+                raise _stopped()
+            meanwhile()
+
+        go_on()
+        interrupt, started = self._interrupt, batch.started
+        early = started + min(0.8 * batch.frames * self._frame_seconds, self._timeout)
         while interrupt is None and (left := early - time.monotonic()) > SLEEP_SECONDS:
             time.sleep(min(left, LOOK_SECONDS))
-            meanwhile()
+            go_on()
         step, woken = SLEEP_SECONDS, True
         while not self.driver.done():
             passed = time.monotonic() - started
             if passed > self._timeout:
                 raise AcceleratorTimeout(
-                    f"the accelerator did not finish {frames} frames within {self._timeout:g} s. "
+                    f"the accelerator did not finish {batch.frames} frames within {self._timeout:g} s. "
                     f"{self.driver.status()} If it runs but slowly, raise timeout=; else check that its clock runs, "
                     "and call recover() to load the bitstream again."
                 )
-            meanwhile()
+            go_on()
             if interrupt is not None:
                 woken = interrupt.wait(min(INTERRUPT_SECONDS, self._timeout))
             else:
@@ -1132,9 +1186,37 @@ class Accelerator:
             floats = self._table[np.ascontiguousarray(codes).view(np.uint8)]
             job.result[place] = floats.reshape(job.result[place].shape)
         job.finished += batch.frames
-        if job.finished == len(job.images) and not job.future.done():
-            job.future.set_result(job.result)
+        if job.finished == len(job.images):
+            with suppress(InvalidStateError):  # it has failed meanwhile
+                job.future.set_result(job.result)
 
     def _fail(self, job: _Job, failure: Exception) -> None:
-        if not job.future.done():
+        with suppress(InvalidStateError):  # it has failed before, or was cancelled
             job.future.set_exception(failure)
+
+    def _fail_running(self, job: _Job, failure: Exception) -> None:
+        """The start did not end well. A trace is freed when its images fail, so the machine is stopped before."""
+        if job.trace is not None:
+            try:
+                self._stop()
+                job.running = False
+            except OverlayError as error:
+                failure = error
+        self._fail(job, failure)
+
+
+def _stopped() -> AcceleratorError:
+    return AcceleratorError("the accelerator was closed, or a dump interrupted, before these images were done.")
+
+
+def _parameter_values(text: str) -> set[int]:
+    """The numbers that an integer parameter in a .hwh may mean; none where it is no number that we know.
+
+    Vivado writes 0x00c0ffee, 00c0ffee or 12648430, as the parameter's format is, or the bits as "0b..." in quotes.
+    """
+    text = text.strip().strip('"').lower()
+    values = set()
+    for base in {"0x": (16,), "0b": (2,)}.get(text[:2], (10, 16)):
+        with suppress(ValueError):
+            values.add(int(text, base) & 0xFFFFFFFF)  # an integer of Vivado may have a sign
+    return values

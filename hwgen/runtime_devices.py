@@ -122,6 +122,7 @@ class SimulatedDevice(Device):  # type: ignore[misc]
         self.memory_bytes = memory_bytes
         self.delay = delay
         self.hang = False
+        self.stopping = False
         self.blocks: dict[int, Block] = {}
         self.allocations = 0
         self.downloads = 0
@@ -163,6 +164,15 @@ class SimulatedDevice(Device):  # type: ignore[misc]
         """The accelerator's interrupt pin changes. May be called by any thread."""
         if self._controller is not None:
             self._controller.set(level)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the machine is gone, so that it writes nothing any more. The runtime looks at it."""
+        return False
+
+    def stop(self) -> None:
+        """A start that runs, and every later one, ends soon and without its results."""
+        self.stopping = True
 
     def close(self) -> None:
         """End what the device started."""
@@ -378,8 +388,13 @@ class ProgramDevice(SimulatedDevice):
         """Output and trace buffer of all frames (no trace: empty); raises InternalError for a wrong Program."""
         raise NotImplementedError
 
+    def _go_on(self, *progress: object) -> None:
+        if self.stopping:
+            raise InternalError("the device was stopped")
+
     def execute(self, registers: Registers) -> Outcome:
         try:
+            self._go_on()
             return self._execute(registers)
         except IndexError as error:
             self.message = str(error)
@@ -413,7 +428,7 @@ class ReferenceDevice(ProgramDevice):
         self, program: bytes, weights: bytes, inputs: bytes, frames: int, trace: bool
     ) -> tuple[bytes, bytes, Outcome]:
         decoded = program_from_bytes(program, weights, self.config)
-        result = reference.execute(decoded, inputs, frames, trace=trace)
+        result = reference.execute(decoded, inputs, frames, trace=trace, progress=self._go_on)
         return result.output, result.trace, Outcome()
 
 
@@ -425,7 +440,7 @@ class CsimDevice(ProgramDevice):
     def run(
         self, program: bytes, weights: bytes, inputs: bytes, frames: int, trace: bool
     ) -> tuple[bytes, bytes, Outcome]:
-        result = run_csim(self.build, program, weights, inputs, frames, trace=trace)
+        result = run_csim(self.build, program, weights, inputs, frames, trace=trace, progress=self._go_on)
         return result.output, result.trace if trace else b"", Outcome()
 
 
@@ -477,6 +492,10 @@ class RtlDevice(SimulatedDevice):
         self._hang = value
         self.machine.clock(not value)
 
+    @property
+    def ended(self) -> bool:
+        return self.machine.ended
+
     def close(self) -> None:
         """End the simulation."""
         self.machine.close()
@@ -510,7 +529,11 @@ def simulated(build: str | Path, device: str = "rtl", *, batch: int = 16) -> Ite
             deployed(board.build, board.ip) as folder,
             runtime.Accelerator(folder, device=board, batch=batch, timeout=24 * 3600, check=False) as net,
         ):
-            yield net
+            try:
+                yield net
+            except BaseException:  # above all Ctrl-C: a start may take hours
+                board.stop()
+                raise
     finally:
         board.close()
 
@@ -519,7 +542,7 @@ def simulated(build: str | Path, device: str = "rtl", *, batch: int = 16) -> Ite
 def deployed(build: Path, ip: str = "rtl") -> Iterator[Path]:
     """A copy of the build's deploy folder with an empty hwgen.bit: nothing but a board reads the bitstream.
 
-    ``ip`` is the device's: the .hwh names it.
+    The .hwh is hwgen's own, for the IP ``ip``: beside a bitstream lies Vivado's, which may be of the other machine.
 
     Raises UserError where the build has no deploy folder.
     """
@@ -530,8 +553,12 @@ def deployed(build: Path, ip: str = "rtl") -> Iterator[Path]:
         folder = Path(name) / "deploy"
         shutil.copytree(source, folder)
         (folder / "hwgen.bit").touch()
-        if ip != "rtl":
-            handoff = render_hwh(board_from_dict(read_build(build).manifest["board"]), config_hash=0, ip=ip)
-            if handoff is not None:
-                (folder / "hwgen.hwh").write_text(handoff, encoding="utf-8")
+        made = read_build(build)
+        options = {
+            "config_hash": int(made.program.header["config_hash"]),
+            "clock_mhz": made.manifest["options"]["clock_mhz"],
+        }
+        handoff = render_hwh(board_from_dict(made.manifest["board"]), ip=ip, **options)
+        if handoff is not None:
+            (folder / "hwgen.hwh").write_text(handoff, encoding="utf-8")
         yield folder

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from hwgen import fault, frontend, passes
 from hwgen import numerics as nx
+from hwgen.arrays import check_writable, load_array, save_array
 from hwgen.artifact import Build, plain, read_build
 from hwgen.backends.reference import direct
 from hwgen.backends.reference import program as machine
@@ -98,8 +99,8 @@ def simulate(
         raise UserError(f"there is no dut {dut!r}. Use one of: {', '.join(rtl.DUTS)}.")
     if level != "rtl" and (memory is not None or waves is not None or dut != "hwgen"):
         raise UserError("memory latency, bandwidth, waves and dut belong to the RTL simulation. Add --level rtl.")
-    if output is not None and not output.resolve().parent.is_dir():
-        raise UserError(f"cannot write {output}: its folder does not exist. Create it or choose another path.")
+    if output is not None:
+        check_writable(output)
     progress("reading the build", 0, 0)
     build = read_build(directory)
     loaded, graph = _graphs(build)
@@ -177,14 +178,7 @@ def _patches(rng: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np
 def _load_floats(path: Path, shape: tuple[int, int, int]) -> Floats:
     expected = f"(N, {', '.join(map(str, shape))})"
     hint = f"Save a float array of shape {expected} with numpy.save."
-    try:
-        values = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}. Check the path.") from error
-    except (ValueError, EOFError) as error:
-        raise UserError(f"{path} is not a NumPy array file. {hint}") from error
-    if not isinstance(values, np.ndarray):
-        raise UserError(f"{path} holds several arrays. {hint}")
+    values = load_array(path, hint)
     if values.ndim != 4 or values.shape[1:] != shape or len(values) == 0:
         raise UserError(f"{path} has shape {values.shape}, the model takes {expected}. {hint}")
     if values.dtype.kind not in "fiu":
@@ -220,11 +214,7 @@ def _save_output(build: Build, graph: Graph, codes: Codes, path: Path) -> None:
     quant = graph.tensors[graph.output].quant
     floats = nx.dequantize(codes, quant.scale, quant.zero_point)
     shape = tuple(build.manifest["output"]["model_shape"][1:])
-    try:
-        with path.open("wb") as file:
-            np.save(file, floats.reshape(len(floats), *shape))
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}. Choose another path.") from error
+    save_array(path, floats.reshape(len(floats), *shape))
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,14 @@ class Opened:
         quant = self.graph.tensors[self.graph.output].quant
         codes = [self.tensors(frame)[self.graph.output].reshape(-1) for frame in frames]
         return nx.dequantize(np.stack(codes), quant.scale, quant.zero_point)
+
+
+def until(happened: Callable[[], object], seconds: float = 60) -> None:
+    """Wait for an event; fails after the time, which a busy computer does not use up."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
 
 
 @contextmanager

@@ -138,6 +138,7 @@ def test_data_folders_are_found() -> None:
     assert (folder("templates") / "hls").is_dir()
 
 
+@pytest.mark.parametrize("target", ["venv", "board-venv"])
 @pytest.mark.parametrize(
     ("script", "words"),
     [
@@ -146,19 +147,19 @@ def test_data_folders_are_found() -> None:
         ('[ "$1" = -c ] || { echo "ensurepip is not available"; exit 1; }', "apt install python3-venv"),
     ],
 )
-def test_make_explains_a_python_that_will_not_do(tmp_path: Path, script: str, words: str | None) -> None:
+def test_make_explains_a_python_that_will_not_do(tmp_path: Path, target: str, script: str, words: str | None) -> None:
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\n{script}\n")
     python.chmod(0o755)
     done = subprocess.run(
-        ["make", "venv", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True, check=False
+        ["make", target, f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert not (tmp_path / ".venv" / ".installed").exists()
+    assert not any(tmp_path.glob(".venv*/.installed"))
     if words is not None:
-        assert words in done.stderr and not (tmp_path / ".venv").exists()
+        assert words in done.stderr and not (tmp_path / ".venv").exists() and not (tmp_path / ".venv-board").exists()
 
 
 @pytest.mark.slow

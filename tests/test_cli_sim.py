@@ -179,7 +179,7 @@ def test_other_user_errors(hwgen: Hwgen, tiny_build: Path, tmp_path: Path) -> No
         ([tiny_build, "--level", "gates"], "Use one of: reference, csim, rtl, onnxruntime"),
         ([tiny_build, "--frames", "0"], "--frames"),
         ([tiny_build, "--input", tmp_path / "absent.npy"], "No such file"),
-        ([tiny_build, "--input", tmp_path / "text.npy"], "not a NumPy array file"),
+        ([tiny_build, "--input", tmp_path / "text.npy"], "as a NumPy array file"),
         ([tiny_build, "--input", tmp_path / "x.npy", "--frames", 3], "holds 2 frames"),
         ([tiny_build, "--output", tmp_path / "absent" / "y.npy"], "folder does not exist"),
         ([tiny_build, "--level", "onnxruntime", "--inject-fault"], "Use reference, csim or rtl"),

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -50,6 +52,16 @@ def reference(fashion: Path, hwgen: Callable[..., Any], tmp_path: Path) -> Path:
     return path
 
 
+def test_the_notebooks_commands_can_be_copied() -> None:
+    cells = json.loads((EXAMPLES / "run_on_board.ipynb").read_text(encoding="utf-8"))["cells"]
+    lines = "".join(cells[0]["source"]).splitlines()
+    commands = "\n".join(line[4:] for line in lines if line.startswith("    "))
+    build, run = commands.replace("\\\n", "").splitlines()  # as a shell joins them
+    assert shlex.split(build)[:2] == ["hwgen", "build"] and "--classes" in shlex.split(build)
+    assert shlex.split(run)[:2] == ["hwgen", "run"]
+    assert "\\" not in build + run
+
+
 def execute(fashion: Path, reference: Path, device: str) -> list[str]:
     """What the notebook's code cells print; raises CellExecutionError."""
     nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
@@ -87,9 +99,11 @@ def test_the_notebook_on_the_rtl(fashion: Path, reference: Path) -> None:
     assert "are equal" in texts[4]
 
 
-def classify(*arguments: object) -> subprocess.CompletedProcess[str]:
+def classify(*arguments: object, first: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """``first``: a folder in which modules are looked for before all others."""
     command = [sys.executable, str(EXAMPLES / "classify.py"), *map(str, arguments)]
-    values = {**os.environ, "PYTHONPATH": str(ROOT)}
+    paths = [str(first), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    values = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=values, timeout=600)
 
 
@@ -125,14 +139,43 @@ def test_classify_what_a_camera_sees(fashion: Path, tmp_path: Path) -> None:
     assert np.mean(right) >= 0.8
     assert lines[6].startswith("6 images in ")
     nothing = classify(fashion / "build", "--camera", tmp_path / "none.avi", "--simulate", "reference")
-    assert nothing.returncode == 1 and "cannot open camera" in nothing.stderr
+    assert nothing.returncode == 2 and "cannot open camera" in nothing.stderr and "Traceback" not in nothing.stderr
 
 
 def test_classify_says_what_is_wrong(fashion: Path, tmp_path: Path) -> None:
-    done = classify(fashion / "build", "--folder", tmp_path / "none", "--simulate", "reference")
-    assert done.returncode == 2 and "is no folder" in done.stderr
-    done = classify(tmp_path, "--folder", fashion / "images", "--simulate", "reference")
-    assert done.returncode == 2 and "is not a build folder" in done.stderr and "Traceback" not in done.stderr
-    deploy = shutil.copytree(fashion / "build" / "deploy", tmp_path / "deploy")
-    done = classify(deploy, "--folder", fashion / "images")  # the deploy folder's own runtime
-    assert done.returncode == 2 and "hwgen.bit is missing" in done.stderr and "Traceback" not in done.stderr
+    build, images, simulated = fashion / "build", fashion / "images", ("--simulate", "reference")
+    deploy = shutil.copytree(build / "deploy", tmp_path / "deploy")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.png").write_text("no image")
+    for arguments, message in (
+        ((build, "--folder", tmp_path / "none", *simulated), "is no folder"),
+        ((build, "--folder", tmp_path / "empty", *simulated), "holds no images"),
+        ((build, "--folder", tmp_path / "text", *simulated), "a.png is no image"),
+        ((tmp_path, "--folder", images, *simulated), "is not a build folder"),
+        ((build, "--camera", 0, "--frames", 0, *simulated), "0 is not above 0"),
+        ((build, "--folder", images), "is no deploy folder"),
+        ((deploy, "--folder", images), "hwgen.bit is missing"),  # said by the deploy folder's own runtime
+    ):
+        done = classify(*arguments)
+        assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr, done
+
+
+@pytest.mark.parametrize(("module", "remedy"), [("cv2", "opencv"), ("pynq", "hwgen[board]"), ("hwgen", "hwgen[board]")])
+def test_classify_says_what_to_install(tmp_path: Path, tiny_build: Path, module: str, remedy: str) -> None:
+    (tmp_path / "blocked").mkdir()
+    missing = f"raise ModuleNotFoundError({f'No module named {module!r}'!r})\n"
+    (tmp_path / "blocked" / f"{module}.py").write_text(missing)
+    (tmp_path / "a.png").touch()
+    source = ("--camera", 0) if module == "cv2" else ("--folder", tmp_path)
+    done = classify(tiny_build, *source, "--simulate", "reference", first=tmp_path / "blocked")
+    assert done.returncode == 2 and remedy in done.stderr and "Traceback" not in done.stderr, done
+    assert f"No module named {module!r}" in done.stderr
+
+
+def test_classify_skips_what_is_no_image(fashion: Path, tmp_path: Path) -> None:
+    images = shutil.copytree(fashion / "images", tmp_path / "images")
+    (images / "README.txt").write_text("images")
+    done = classify(fashion / "build", "--folder", images, "--simulate", "reference", "--top", 1)
+    assert done.returncode == 0, done.stderr
+    assert "README" not in done.stdout and f"{COUNT} images in " in done.stdout

@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import numpy as np
 import pytest
@@ -37,10 +40,12 @@ from hwgen.runtime import (
     MachineError,
     MemoryExhausted,
     OverlayError,
+    _Job,
+    _read_image,
     read_deploy,
 )
 from hwgen.runtime_devices import Control, CsimDevice, Outcome, ReferenceDevice, Registers, SimulatedBuffer, deployed
-from simulated_boards import Opened
+from simulated_boards import Opened, until
 
 ROOT = Path(__file__).resolve().parent.parent
 FASHION = ROOT / "examples" / "fashion"
@@ -149,6 +154,29 @@ def test_image_files_are_read_and_resized(image: Opened, tmp_path: Path) -> None
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no images"):
         net.load(tmp_path / "empty")
+    with pytest.raises(InputError, match="no image files"):
+        net.load([])
+
+
+def test_image_files_are_read_by_opencv(image: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Pillow is missing. A file that has the model's size gives its own pixels, in the order RGB."""
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed (pip install opencv-python-headless)")
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    frames = image.frames(2)
+    for index, frame in enumerate(frames):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), frame[..., ::-1])
+    net = image.net()
+    assert np.array_equal(net.load(tmp_path), frames)
+    assert np.array_equal(net(net.load(tmp_path)), image.logits(frames))
+    cv2.imwrite(str(tmp_path / "2.png"), np.full((30, 50, 3), 7, np.uint8))
+    assert np.array_equal(net.load(tmp_path / "2.png"), np.full((1, 12, 12, 3), 7, np.uint8))
+    assert _read_image(tmp_path / "0.png", 1, 12, 12).shape == (12, 12)
+    (tmp_path / "3.png").write_text("no image")
+    with pytest.raises(InputError, match=r"3.png is no image that OpenCV reads"):
+        net.load(tmp_path)
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(InputError, match="need Pillow or OpenCV"):
+        net.load(tmp_path)
 
 
 def test_top_names_classes(codes: Opened) -> None:
@@ -228,7 +256,7 @@ def test_closing_fails_what_is_queued(codes: Opened) -> None:
     device = ReferenceDevice(codes.build, delay=0.2)
     net = codes.net(device=device, batch=1, check=False)
     handle = net.submit(codes.frames(50))
-    time.sleep(0.05)
+    until(lambda: device.starts == 1)
     net.close()
     net.close()
     with pytest.raises(AcceleratorError, match="closed"):
@@ -318,6 +346,130 @@ def test_a_hung_machine_is_stopped_before_its_memory_is_freed(codes: Opened) -> 
     codes.device.hang = False
     again = codes.net()
     assert np.array_equal(again(codes.frames(1)), codes.logits(codes.frames(1)))
+
+
+def interrupted(after: Callable[[], bool], call: Callable[[], Any]) -> None:
+    """Ctrl-C in ``call`` as soon as ``after`` is true."""
+    main = threading.get_ident()
+
+    def press() -> None:
+        until(after)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        call()
+    thread.join()
+
+
+def freed_while_running(device: Any, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each buffer that is given back from now on, whether the machine ran."""
+    seen: list[bool] = []
+    release = device.release
+
+    def watched(block: Any) -> None:
+        seen.append(device._control.running)
+        release(block)
+
+    monkeypatch.setattr(device, "release", watched)
+    return seen
+
+
+def test_ctrl_c_in_a_dump_stops_the_machine_before_its_memory_is_freed(
+    codes: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = codes.net(timeout=60)
+    freed = freed_while_running(codes.device, monkeypatch)
+    codes.device.hang = True
+    interrupted(lambda: codes.device.starts == 2, lambda: net.dump(net.tensors[0], codes.frames(2)))
+    assert freed == [False]
+    assert codes.device.downloads == 2
+    assert np.array_equal(net(codes.frames(3)), codes.logits(codes.frames(3)))
+    assert codes.device.starts == 2 + 1  # the second frame of the dump was not started
+
+
+def test_ctrl_c_in_a_dump_that_is_queued(codes: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is never started; what runs before it goes on."""
+    device = ReferenceDevice(codes.build, delay=1.0)
+    net = codes.net(device=device, check=False)
+    freed = freed_while_running(device, monkeypatch)
+    first = net.submit(codes.frames(2))
+    until(lambda: device.starts == 1)
+    queued, enqueue = threading.Event(), net._enqueue
+
+    def watched(job: Any) -> Any:
+        handle = enqueue(job)
+        queued.set()
+        return handle
+
+    with monkeypatch.context() as patch:
+        patch.setattr(net, "_enqueue", watched)
+        interrupted(queued.is_set, lambda: net.dump(net.tensors[0], codes.frames(1)))
+    assert freed == [True]
+    assert np.array_equal(first.result(30), codes.logits(codes.frames(2)))
+    assert np.array_equal(net(codes.frames(1)), codes.logits(codes.frames(1)))
+    assert (device.starts, device.downloads) == (2, 1)
+
+
+def test_ctrl_c_in_the_first_frame_stops_the_machine(codes: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hung(ReferenceDevice):
+        def download(self, *arguments: Any) -> None:
+            super().download(*arguments)
+            self.hang = self.downloads == 1
+
+    device = Hung(codes.build)
+    freed = freed_while_running(device, monkeypatch)
+    interrupted(lambda: device.starts == 1, lambda: codes.net(device=device, timeout=60))
+    assert freed == [False] * 6
+    assert device.downloads == 2
+
+
+def test_close_does_not_wait_for_a_machine_that_hangs(codes: Opened) -> None:
+    net = codes.net(timeout=600)
+    net(codes.frames(1))
+    codes.device.hang = True
+    handle, queued = net.submit(codes.frames(1)), net.submit(codes.frames(1))
+    until(lambda: codes.device.starts == 3)
+    start = time.monotonic()
+    net.close()
+    assert time.monotonic() - start < 60
+    for failed in (handle, queued):
+        with pytest.raises(AcceleratorError, match="closed"):
+            failed.result(0)
+    assert codes.device.allocated_bytes == 0
+
+
+def test_a_machine_that_cannot_be_stopped_keeps_its_memory(codes: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = codes.net(timeout=0.1)
+    before = codes.device.allocated_bytes
+    codes.device.hang = True
+
+    def fails(*arguments: Any) -> None:
+        raise OSError("no such device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(codes.device, "download", fails)
+        with pytest.raises(OverlayError, match=r"could not be stopped .*no such device.* memory is kept"):
+            net.dump(net.tensors[0], codes.frames(1))
+        kept = codes.device.allocated_bytes
+        assert kept > before
+        with pytest.raises(OverlayError, match=r"could not be stopped .*close\(\) tries again"):
+            net.close()
+        assert codes.device.allocated_bytes == kept
+    net.close()
+    assert codes.device.allocated_bytes == 0
+
+
+def test_a_cancelled_wait_does_not_end_the_worker(codes: Opened) -> None:
+    """Its future is done before the worker gets to it, or just then."""
+    device = ReferenceDevice(codes.build, delay=0.2)
+    net = codes.net(device=device, check=False)
+    first, second = net.submit(codes.frames(1)), net.submit(codes.frames(1))
+    assert second._future.cancel()
+    net._fail(_Job(codes.frames(1), second._future, np.zeros(1)), AcceleratorError("too late"))
+    assert np.array_equal(first.result(30), codes.logits(codes.frames(1)))
+    assert np.array_equal(net(codes.frames(2)), codes.logits(codes.frames(2)))
 
 
 def test_images_that_run_while_the_bitstream_is_loaded_again_fail(
@@ -422,7 +574,10 @@ def test_profile_reads_the_counters(codes: Opened) -> None:
     assert "4000.0 frames/s at 200 MHz" in str(profile)
 
 
-def test_the_emitted_cpp_gives_the_same(tiny_build: Path, opened: Callable[[Path], Opened]) -> None:
+def test_the_emitted_cpp_gives_the_same(
+    tiny_build: Path, opened: Callable[[Path], Opened], hwgen: Any, tmp_path: Path
+) -> None:
+    """Behind the HLS machine's registers; also from the command line."""
     case = opened(tiny_build)
     try:
         find_compiler(), ap_int_include()
@@ -433,6 +588,11 @@ def test_the_emitted_cpp_gives_the_same(tiny_build: Path, opened: Callable[[Path
     assert np.array_equal(net(case.frames(3)), case.logits(case.frames(3)))
     name = net.tensors[-2]
     assert np.array_equal(net.dump(name, case.frames(1))[0], case.tensors(case.frames(1)[0])[name])
+    np.save(tmp_path / "x.npy", case.frames(3))
+    done = hwgen("run", tiny_build, tmp_path / "x.npy", "--device", "csim", "--output", tmp_path / "y.npy", "--json")
+    assert done.code == 0, done.err
+    assert done.json["device"] == "csim" and done.json["frames"] == 3
+    assert np.array_equal(np.load(tmp_path / "y.npy"), case.logits(case.frames(3)))
 
 
 def test_what_is_left_open_is_closed_at_the_end(codes: Opened) -> None:
@@ -550,6 +710,54 @@ def test_the_bitstream_of_another_build(codes: Opened, kind: str) -> None:
     assert device.allocated_bytes == 0
 
 
+@pytest.mark.parametrize("form", ["0x{:08x}", "{:08x}", "{:08X}", "{}", '"0b{:032b}"', "0b{:b}"])
+def test_the_configuration_as_vivado_may_write_it(codes: Opened, form: str) -> None:
+    path = codes.folder / "hwgen.hwh"
+    text = path.read_text()
+    stated = int(read_deploy(codes.folder).description["machine"]["config_hash"])
+    assert f'VALUE="0x{stated:08x}"' in text
+
+    def write(value: str) -> None:
+        path.write_text(text.replace(f'VALUE="0x{stated:08x}"', f'VALUE="{escape(value, {chr(34): "&quot;"})}"'))
+
+    write(form.format(stated))
+    codes.net(check=False)
+    write(form.format(stated ^ 1))
+    with pytest.raises(OverlayError, match="is another machine"):
+        codes.net(check=False)
+
+
+def test_a_configuration_that_cannot_be_read_is_left_to_the_first_frame(codes: Opened) -> None:
+    path = codes.folder / "hwgen.hwh"
+    stated = int(read_deploy(codes.folder).description["machine"]["config_hash"])
+    path.write_text(path.read_text().replace(f"0x{stated:08x}", "unknown"))
+    assert np.array_equal(codes.net()(codes.frames(1)), codes.logits(codes.frames(1)))
+
+    class Other(ReferenceDevice):
+        def execute(self, registers: Registers) -> Outcome:
+            return Outcome(1)
+
+    with pytest.raises(OverlayError, match="is not for this machine"):
+        codes.net(device=Other(codes.build))
+
+
+@pytest.mark.parametrize("ip", ["rtl", "hls"])
+def test_a_simulated_board_has_a_handoff_file_of_its_own(tiny_build: Path, ip: str) -> None:
+    """Beside a bitstream lies Vivado's, perhaps of the other machine."""
+    path = tiny_build / "deploy" / "hwgen.hwh"
+    made = path.read_text()
+    other = render_hwh(load_board("zcu102"), config_hash=1, ip={"rtl": "hls", "hls": "rtl"}[ip])
+    assert other is not None
+    path.write_text(other)
+    with deployed(tiny_build, ip) as folder:
+        found = (folder / "hwgen.hwh").read_text()
+    if ip == "rtl":
+        assert found == made
+    else:
+        assert "xilinx.com:hls:hwgen_top" in found and "hwgen:rtl:hwgen_top" not in found
+    assert path.read_text() == other
+
+
 def test_wrong_images_get_one_message(codes: Opened, image: Opened) -> None:
     net, pixels = codes.net(), image.net()
     for target, wrong, message in (
@@ -592,6 +800,12 @@ def test_hwgen_run(image: Opened, hwgen: Any, tmp_path: Path) -> None:
 def test_hwgen_run_says_what_is_wrong(image: Opened, hwgen: Any, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((1, 5, 5, 3), np.uint8))
     (tmp_path / "y.npy").write_text("nothing")
+    np.save(tmp_path / "single.npy", np.uint8(3))
+    (tmp_path / "archive.npy").write_bytes(b"PK\x03\x04")
+    with (tmp_path / "huge.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "|u1", "fortran_order": False, "shape": (1 << 45, 12, 12, 3)}
+        )
     for arguments, message in (
         ((image.build, tmp_path / "x.npy"), "images of shape (1, 5, 5, 3)"),
         ((image.build, tmp_path / "y.npy"), "cannot read"),
@@ -599,12 +813,50 @@ def test_hwgen_run_says_what_is_wrong(image: Opened, hwgen: Any, tmp_path: Path)
         ((image.build, tmp_path), "holds no images"),
         ((image.build, tmp_path / "x.npy", "--device", "gpu"), "there is no device 'gpu'"),
         ((image.build, tmp_path / "x.npy", "--device", "pynq"), "hwgen.bit is missing"),
+        ((image.build, tmp_path / "single.npy"), "holds a single value"),
+        ((image.build, tmp_path / "archive.npy"), "as a NumPy array file"),
+        ((image.build, tmp_path / "huge.npy"), "huge.npy"),
+        ((image.build, tmp_path / "x.npy", "--output", tmp_path), "it is a folder"),
         ((tmp_path, tmp_path / "x.npy"), "not a build folder"),
         ((image.build, tmp_path / "x.npy", "--output", tmp_path / "no" / "y.npy"), "its folder does not exist"),
     ):
         done = hwgen("run", *arguments)
         assert done.code == 2, done.err
-        assert message in done.err
+        assert message in done.err and "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_hwgen_run(image: Opened, tmp_path: Path, number: signal.Signals) -> None:
+    """Also while a start runs that would take half an hour."""
+    np.save(tmp_path / "x.npy", np.zeros((50_000, 12, 12, 3), np.uint8))
+    script = tmp_path / "slow.py"
+    script.write_text(
+        "import signal, sys\n"
+        "from hwgen import cli, runtime_devices\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it\n"
+        "run = runtime_devices.ReferenceDevice.run\n"
+        "def told(*arguments):\n"
+        "    print('running', flush=True)\n"
+        "    return run(*arguments)\n"
+        "runtime_devices.ReferenceDevice.run = told\n"
+        "sys.exit(cli.main(sys.argv[1:]))\n"
+    )
+    (tmp_path / "temporary").mkdir()
+    command = [sys.executable, str(script), "run", str(image.build), str(tmp_path / "x.npy"), "--batch", "50000"]
+    command += ["--output", str(tmp_path / "y.npy")]
+    values = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "temporary")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=values) as child:
+        assert child.stdout is not None and child.stderr is not None
+        assert child.stdout.readline() == "running\n"
+        child.send_signal(number)
+        try:
+            code = child.wait(timeout=120)
+        finally:
+            child.kill()
+        errors = child.stderr.read()
+    assert code == 128 + number
+    assert "Traceback" not in errors
+    assert not list(tmp_path.glob("y.npy*")) and not list((tmp_path / "temporary").iterdir())
 
 
 # --------------------------------------------------------------------------------------------------------------------

