@@ -768,7 +768,7 @@ class Accelerator:
                 "Use the bitstream and .hwh of this build."
             )
         description = overlay.ip_dict[found[0]]
-        config = description.get("parameters", {}).get("CONFIG_HASH")
+        config = description.get("parameters", {}).get("CONFIG_HASH", "")
         stated = int(self._deploy.description["machine"]["config_hash"])
         possible = _parameter_values(str(config))
         if possible and stated not in possible:  # what cannot be read is left to the first frame
@@ -1213,10 +1213,11 @@ def _parameter_values(text: str) -> set[int]:
     """The numbers that an integer parameter in a .hwh may mean; none where it is no number that we know.
 
     Vivado writes 0x00c0ffee, 00c0ffee or 12648430, as the parameter's format is, or the bits as "0b..." in quotes.
+    0b12cdef may also be eight digits of the second.
     """
     text = text.strip().strip('"').lower()
     values = set()
-    for base in {"0x": (16,), "0b": (2,)}.get(text[:2], (10, 16)):
+    for base in {"0x": (16,), "0b": (2, 16)}.get(text[:2], (10, 16)):
         with suppress(ValueError):
             values.add(int(text, base) & 0xFFFFFFFF)  # an integer of Vivado may have a sign
     return values
