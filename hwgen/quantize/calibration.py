@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run the float model over the calibration images with ONNX Runtime and look at its edges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper
+
+from hwgen.errors import ModelError, Problem, UserError
+from hwgen.frontend.onnx_file import OnnxGraph, OnnxNode
+from hwgen.quantize.images import Images
+from hwgen.quantize.ranges import BINS, Histogram
+
+Array = npt.NDArray[Any]
+Progress = Callable[[str, int, int], None]
+
+
+def session(model: onnx.ModelProto) -> Any:
+    """An ONNX Runtime session with its usual optimizations; raises UserError without ONNX Runtime or where it refuses."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UserError("hwgen quantize needs ONNX Runtime. Install it: pip install 'hwgen[ort]'.") from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime has no common base class for its errors
+        first = str(error).strip().splitlines()[0]
+        raise ModelError(f"ONNX Runtime cannot run the model: {first}. Check it with onnx.checker.") from error
+
+
+def run(model: onnx.ModelProto, input: str, images: Images, say: Callable[[int], None]) -> Iterator[list[Array]]:
+    """The model's outputs, image by image; each a list in the order of the outputs."""
+    net = session(model)
+    for index, image in enumerate(images):
+        say(index)
+        yield net.run(None, {input: image[None]})
+
+
+def observing(onnx_graph: OnnxGraph, edges: Sequence[str]) -> onnx.ModelProto:
+    """The float model with ``edges`` as its outputs."""
+    model = onnx.ModelProto()
+    model.CopyFrom(onnx_graph.model)
+    del model.graph.output[:]
+    shapes = onnx_graph.shapes
+    model.graph.output.extend(helper.make_tensor_value_info(e, TensorProto.FLOAT, shapes.get(e)) for e in edges)
+    return model
+
+
+def extremes(
+    onnx_graph: OnnxGraph, edges: Sequence[str], images: Images, progress: Progress
+) -> dict[str, tuple[float, float]]:
+    """Least and largest value of each edge. Raises ModelError where a value is not finite."""
+    wanted = [e for e in edges if e != onnx_graph.input]
+    result: dict[str, tuple[float, float]] = {}
+    what = "calibration 1 of 2: ranges"
+    for values, image in zip(
+        run(observing(onnx_graph, wanted), onnx_graph.input, images, lambda i: progress(what, i, images.count)),
+        images,
+        strict=True,
+    ):
+        for edge, value in [*zip(wanted, values, strict=True), (onnx_graph.input, image)]:
+            low, high = result.get(edge, (np.inf, -np.inf))
+            result[edge] = min(low, float(value.min())), max(high, float(value.max()))
+    problems = [
+        Problem(edge, "", "has values that are not finite", "Check the model's weights and the preprocessing")
+        for edge, ends in result.items()
+        if not np.isfinite(ends).all()
+    ]
+    if problems:
+        raise ModelError("the float model cannot be calibrated on these images:", problems)
+    return result
+
+
+def histograms(
+    onnx_graph: OnnxGraph, ends: dict[str, tuple[float, float]], images: Images, progress: Progress
+) -> dict[str, Histogram]:
+    """A histogram of each edge over the ends given."""
+    wanted = [e for e in ends if e != onnx_graph.input]
+    counts = {edge: np.zeros(BINS, np.float64) for edge in ends}
+    what = "calibration 2 of 2: histograms"
+    for values, image in zip(
+        run(observing(onnx_graph, wanted), onnx_graph.input, images, lambda i: progress(what, i, images.count)),
+        images,
+        strict=True,
+    ):
+        for edge, value in [*zip(wanted, values, strict=True), (onnx_graph.input, image)]:
+            if edge in counts:
+                counts[edge] += _count(value, *ends[edge])
+    return {edge: Histogram(*ends[edge], counts[edge]) for edge in ends}
+
+
+def _count(value: Array, low: float, high: float) -> npt.NDArray[np.int64]:
+    factor = np.float32(BINS / (high - low)) if high > low else np.float32(0)
+    index = ((value.reshape(-1) - np.float32(low)) * factor).astype(np.int32)
+    return np.bincount(np.clip(index, 0, BINS - 1), minlength=BINS)
+
+
+def function_of(onnx_graph: OnnxGraph, nodes: Iterable[OnnxNode], before: str, after: str) -> Callable[[Any], Array]:
+    """The float function of one variable that ``nodes`` compute, run by ONNX Runtime."""
+    names = {n.name for n in nodes}
+    chosen = [n for n in onnx_graph.model.graph.node if n.name in names]
+    needed = {i for n in chosen for i in n.input}
+    graph = helper.make_graph(
+        chosen,
+        "function",
+        [helper.make_tensor_value_info(before, TensorProto.FLOAT, ["n"])],
+        [helper.make_tensor_value_info(after, TensorProto.FLOAT, ["n"])],
+        [i for i in onnx_graph.model.graph.initializer if i.name in needed],
+    )
+    model = helper.make_model(
+        graph, opset_imports=onnx_graph.model.opset_import, ir_version=onnx_graph.model.ir_version
+    )
+    net = session(model)
+
+    def call(values: Any) -> Array:
+        result: Array = net.run(None, {before: np.asarray(values, np.float32)})[0]
+        return result
+
+    return call

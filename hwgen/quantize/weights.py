@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights: int8 tensors, symmetric, one scale for each output channel, in 8, 6 or 4 bits' worth of codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Float64 = npt.NDArray[np.float64]
+
+BIAS_LIMIT = 1 << 24
+"""A bias in units of the accumulator stays below this; the machine's accumulator has 2^26 for bias and products."""
+FRACTIONS = np.linspace(1.0, 0.3, 71)
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedWeight:
+    """``codes`` (int8, output channel first) times ``scale`` (float32, one for each output channel)."""
+
+    codes: npt.NDArray[np.int8]
+    scale: npt.NDArray[np.float32]
+
+    def real(self) -> Float64:
+        """(outputs, ...) as the integer machine multiplies."""
+        scale = self.scale.astype(np.float64).reshape(-1, *[1] * (self.codes.ndim - 1))
+        result: Float64 = self.codes * scale
+        return result
+
+
+def limit_of(bits: int) -> int:
+    """The largest code. The least is its negative, so that -128 never occurs and two weights share a DSP."""
+    return (1 << (bits - 1)) - 1
+
+
+def absmax_scale(weight: Float64, bits: int) -> Float64:
+    """The scale at which each output channel's largest weight is the largest code.
+
+    Krishnamoorthi, Quantizing deep convolutional networks for efficient inference: A whitepaper, arXiv 1806.08342.
+    """
+    flat = np.abs(weight.reshape(len(weight), -1))
+    scale: Float64 = flat.max(axis=1) / limit_of(bits)
+    return scale
+
+
+def mse_scale(weight: Float64, bits: int, importance: Float64 | None = None) -> Float64:
+    """The scale with the least squared error in each output channel, searched below the largest weight.
+
+    With ``importance`` (broadcast to ``weight``) errors count by the mean square of the input that they are multiplied
+    with. Choukroun et al., ICCV Workshops 2019, for weights.
+    """
+    flat = weight.reshape(len(weight), -1)
+    factor = np.ones_like(flat) if importance is None else np.broadcast_to(importance, weight.shape).reshape(flat.shape)
+    limit, largest = limit_of(bits), absmax_scale(weight, bits)
+    best, least = largest.copy(), np.full(len(flat), np.inf)
+    for fraction in FRACTIONS:
+        scale = np.maximum(largest * fraction, np.finfo(np.float32).tiny)[:, None]
+        codes = np.clip(np.rint(flat / scale), -limit, limit)
+        error = (factor * (flat - codes * scale) ** 2).sum(axis=1)
+        better = error < least
+        best[better], least[better] = scale[better, 0], error[better]
+    return best
+
+
+def usable_scale(scale: Float64, bias: Float64 | None, input_scale: float) -> npt.NDArray[np.float32]:
+    """Scales as float32, raised where a channel is zero, or so small that its bias would overflow the accumulator."""
+    least = np.full(len(scale), 1e-9)
+    if bias is not None:
+        least = np.maximum(least, np.abs(bias) / (input_scale * BIAS_LIMIT))
+    return np.maximum(scale, least).astype(np.float32)
+
+
+def round_weights(weight: Float64, scale: npt.NDArray[np.float32], bits: int) -> QuantizedWeight:
+    """To nearest."""
+    limit = limit_of(bits)
+    units = weight / scale.astype(np.float64).reshape(-1, *[1] * (weight.ndim - 1))
+    return QuantizedWeight(np.clip(np.rint(units), -limit, limit).astype(np.int8), scale)
