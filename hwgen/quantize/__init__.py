@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from hwgen import __version__, pipeline
@@ -19,17 +20,21 @@ from hwgen.artifact import plain, write_json
 from hwgen.errors import ModelError, UserError
 from hwgen.frontend.onnx_file import OnnxGraph
 from hwgen.quantize import calibration, choose, weights
-from hwgen.quantize.emit import emit
+from hwgen.quantize.emit import Layer, emit
 from hwgen.quantize.float_model import read_float
 from hwgen.quantize.images import Images, Preprocessing, open_images
+from hwgen.quantize.moments import Moments, measure
 from hwgen.quantize.placement import Placement, Weights, place
 from hwgen.quantize.ranges import METHODS, Grid, Histogram, decibels
-from hwgen.quantize.weights import QuantizedWeight
 
 Progress = Callable[[str, int, int], None]
 WEIGHT_BITS = (8, 6, 4)
 ACTIVATION_BITS = (8, 6)
 IMAGES_MAX = 1024
+MOMENT_IMAGES = 128
+"""Second moments need fewer images than ranges: each has many positions."""
+
+Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -86,12 +91,16 @@ def quantize(options: QuantizeOptions, progress: Progress = pipeline.silent) -> 
     grids = choose.grids(placement, histograms, source.input, options.method, options.activation_bits)
     choices = _choices(source, placement, histograms, grids, progress)
     sites = choose.with_choices(placement, choices)
-    quantized = dict(_weights(source, placement, grids, options, progress))
+    moments = {}
+    if options.method == "mse":
+        some = images.first(MOMENT_IMAGES)
+        moments = measure(source, placement.weighted, grids, some, progress)
+    layers = dict(_weights(source, placement, grids, moments, options, progress))
     bits = {"weights": str(options.weight_bits), "activations": str(options.activation_bits)}
     metadata = {
         f"hwgen.{name}": text for name, text in {"version": __version__, "method": options.method, **bits}.items()
     }
-    model = emit(source, sites, grids, quantized, metadata)
+    model = emit(source, sites, grids, layers, metadata)
     report = {
         "model": options.model.name,
         "hwgen": __version__,
@@ -100,7 +109,7 @@ def quantize(options: QuantizeOptions, progress: Progress = pipeline.silent) -> 
         "activation_bits": options.activation_bits,
         "calibration_images": images.count,
         "tensors": _tensor_report(sites, grids, histograms),
-        "weights": [_weight_report(source, *entry[:2]) for entry in quantized.values()],
+        "weights": [_weight_report(layer, moments.get(name)) for name, layer in layers.items()],
         "activations": choices,
     }
     with _writing(options) as (model_path, report_path):
@@ -139,14 +148,35 @@ def _choices(
 
 
 def _weights(
-    source: OnnxGraph, placement: Placement, grids: Mapping[str, Grid], options: QuantizeOptions, progress: Progress
-) -> Iterator[tuple[str, tuple[Weights, QuantizedWeight, np.ndarray[Any, Any] | None]]]:
-    scale_of = weights.mse_scale if options.method == "mse" else weights.absmax_scale
+    source: OnnxGraph,
+    placement: Placement,
+    grids: Mapping[str, Grid],
+    moments: Mapping[str, Moments],
+    options: QuantizeOptions,
+    progress: Progress,
+) -> Iterator[tuple[str, Layer]]:
+    """By node name. Where ``moments`` are given the error of the layer's output is made small, else that of the weights."""
+    bits = options.weight_bits
     for index, entry in enumerate(placement.weighted):
         progress("quantizing weights", index, len(placement.weighted))
-        real, bias = _real_weight(source, entry), _real_bias(source, entry)
-        scale = weights.usable_scale(scale_of(real, options.weight_bits), bias, grids[entry.x].scale)
-        yield entry.node.name, (entry, weights.round_weights(real, scale, options.weight_bits), bias)
+        name, real, bias = entry.node.name, _real_weight(source, entry), _real_bias(source, entry)
+        unit, seen = grids[entry.x].scale, moments.get(entry.node.name)
+        if seen is None:
+            scale = weights.usable_scale(weights.absmax_scale(real, bits), bias, unit)
+            yield name, Layer(entry, real, weights.round_weights(real, scale, bits), bias)
+            continue
+        scale = weights.mse_scale(real, bits, _importance(real, seen))
+        scale = weights.usable_scale(scale, bias, unit)
+        quantized = weights.compensate(real, scale, bits, seen.second)
+        if entry.node.op != "MatMul":  # which has no bias
+            bias = weights.corrected_bias(real, quantized, bias, seen.mean, seen.quantized_mean)
+        yield name, Layer(entry, real, quantized, bias)
+
+
+def _importance(weight: Float64, seen: Moments) -> Float64:
+    """The mean square of each weight's input, in the weight's shape."""
+    energy = np.einsum("gii->gi", seen.second)
+    return np.repeat(energy, len(weight) // len(energy), axis=0).reshape(weight.shape)
 
 
 def _real_weight(source: OnnxGraph, entry: Weights) -> np.ndarray[Any, Any]:
@@ -189,19 +219,27 @@ def _tensor_report(
     return rows
 
 
-def _weight_report(source: OnnxGraph, entry: Weights, value: QuantizedWeight) -> dict[str, Any]:
-    real = _real_weight(source, entry)
+def _weight_report(layer: Layer, seen: Moments | None) -> dict[str, Any]:
+    real, error = layer.real, layer.real - layer.quantized.real()
     return {
-        "node": entry.node.name,
-        "tensor": entry.weight,
-        "bits": int(np.abs(value.codes.astype(np.int16)).max()).bit_length() + 1,
+        "node": layer.weights.node.name,
+        "tensor": layer.weights.weight,
+        "bits": int(np.abs(layer.quantized.codes.astype(np.int16)).max()).bit_length() + 1,
         "granularity": "per output channel",
         "scheme": "symmetric",
         "range": (float(real.min()), float(real.max())),
-        "scale": value.scale,
+        "scale": layer.quantized.scale,
         "zero_point": 0,
-        "sqnr_db": decibels(float((real**2).sum()), float(((real - value.real()) ** 2).sum())),
+        "sqnr_db": decibels(float((real**2).sum()), float((error**2).sum())),
+        "output_sqnr_db": None if seen is None else decibels(_energy(real, seen), _energy(error, seen)),
     }
+
+
+def _energy(weight: Float64, seen: Moments) -> float:
+    """The mean square of the products' sum, over output channels."""
+    groups, inputs = seen.second.shape[:2]
+    flat = weight.reshape(groups, -1, inputs)
+    return float(np.einsum("goi,gij,goj->", flat, seen.second, flat, optimize=True))
 
 
 def _verify(path: Path) -> dict[str, int]:

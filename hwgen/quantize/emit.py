@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import NodeProto, helper, numpy_helper
 
@@ -17,6 +18,16 @@ from hwgen.quantize.weights import QuantizedWeight
 
 NARROW_AFTER = ("attention", "pool")
 """Operators whose result the machine cannot clamp while it rounds: fewer than 8 bits take a second quantizer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A convolution or matrix product: ``real`` weights (outputs, ...) and what replaces them; the real bias, if any."""
+
+    weights: Weights
+    real: npt.NDArray[np.float64]
+    quantized: QuantizedWeight
+    bias: npt.NDArray[np.float64] | None
 
 
 @dataclass
@@ -87,12 +98,12 @@ def emit(
     source: OnnxGraph,
     sites: Mapping[str, Site],
     grids: Mapping[str, Grid],
-    weights: Mapping[str, tuple[Weights, QuantizedWeight, np.ndarray | None]],
+    layers: Mapping[str, Layer],
     metadata: Mapping[str, str],
 ) -> onnx.ModelProto:
     """The quantized model: opset, input, output and names of the float model, whose nodes all stay.
 
-    ``weights`` by node name: the quantized weight and the real bias (float64, None: none).
+    ``layers`` by node name.
     """
     model = onnx.ModelProto()
     model.CopyFrom(source.model)
@@ -111,16 +122,15 @@ def emit(
     for old in graph.node:
         node = NodeProto()
         node.CopyFrom(old)
-        entry = weights.get(node.name)
+        layer = layers.get(node.name)
         for i, edge in enumerate(old.input):
             node.input[i] = renamed.get(edge, edge)
-        if entry is not None:
-            which, value, bias = entry
-            node.input[1] = writer.weight(which, value)
-            if bias is not None:
-                unit = np.float32(grids[which.x].scale) * value.scale
+        if layer is not None:
+            node.input[1] = writer.weight(layer.weights, layer.quantized)
+            if layer.bias is not None:
+                unit = np.float32(grids[layer.weights.x].scale) * layer.quantized.scale
                 del node.input[2:]
-                node.input.append(writer.bias(which, bias, unit.astype(np.float32)))
+                node.input.append(writer.bias(layer.weights, layer.bias, unit.astype(np.float32)))
         for i, edge in enumerate(old.output):
             if edge == source.output and edge in sites:
                 node.output[i] = writer.name(f"{edge}_float")

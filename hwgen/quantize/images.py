@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hwgen.errors import UserError
 from hwgen.runtime import InputError, image_files
 
 Float32 = npt.NDArray[np.float32]
+KEPT_BYTES = 1 << 28
 GIVE = "Give a folder of images, or a .npy or .npz file with float (N, C, H, W) or uint8 (N, H, W, C)"
 
 
@@ -64,11 +66,11 @@ class Images:
         return (self.image(i) for i in range(self.count))
 
     def first(self, limit: int) -> Images:
-        """At most ``limit`` of them, evenly spread."""
-        if self.count <= limit:
-            return self
-        chosen = [i * self.count // limit for i in range(limit)]
-        return Images(limit, lambda i: self.image(chosen[i]))
+        """At most ``limit`` of them, evenly spread; kept in memory where they are small, because they are read often."""
+        count = min(self.count, limit)
+        chosen = [i * self.count // count for i in range(count)]
+        image = lru_cache(maxsize=max(1, KEPT_BYTES // self.image(0).nbytes))(self.image)
+        return Images(count, lambda i: image(chosen[i]))
 
 
 def open_images(path: Path, shape: tuple[int, int, int], preprocessing: Preprocessing) -> Images:
