@@ -21,6 +21,7 @@ from hwgen.errors import ModelError, UserError
 from hwgen.frontend.onnx_file import OnnxGraph
 from hwgen.quantize import calibration, choose, weights
 from hwgen.quantize.emit import Layer, emit
+from hwgen.quantize.equalize import Scaling, equalize
 from hwgen.quantize.float_model import read_float
 from hwgen.quantize.images import Images, Preprocessing, open_images
 from hwgen.quantize.moments import Moments, measure
@@ -87,6 +88,11 @@ def quantize(options: QuantizeOptions, progress: Progress = pipeline.silent) -> 
     shape = source.shapes[source.input]
     images = open_images(options.calibration, (shape[1], shape[2], shape[3]), options.preprocessing)
     images = images.first(options.images)
+    exact = source
+    scalings: tuple[Scaling, ...] = ()
+    if options.method == "mse":
+        source, scalings = equalize(source, placement, images, options.method, options.activation_bits, progress)
+        placement = place(source)
     histograms = _observe(source, placement, images, progress)
     grids = choose.grids(placement, histograms, source.input, options.method, options.activation_bits)
     choices = _choices(source, placement, histograms, grids, progress)
@@ -111,12 +117,13 @@ def quantize(options: QuantizeOptions, progress: Progress = pipeline.silent) -> 
         "tensors": _tensor_report(sites, grids, histograms),
         "weights": [_weight_report(layer, moments.get(name)) for name, layer in layers.items()],
         "activations": choices,
+        "equalized": [{"tensor": s.edge, "factor": s.factor} for s in scalings],
     }
     with _writing(options) as (model_path, report_path):
         model_path.write_bytes(model.SerializeToString(deterministic=True))
         progress("checking the result", 0, 0)
         report["coverage"] = _verify(model_path)
-        report["output"] = _compare(source, model, images, progress)
+        report["output"] = _compare(exact, model, images, progress)
         write_json(report_path, report)
     return plain(report)  # type: ignore[no-any-return]
 
@@ -155,7 +162,7 @@ def _weights(
     options: QuantizeOptions,
     progress: Progress,
 ) -> Iterator[tuple[str, Layer]]:
-    """By node name. Where ``moments`` are given the error of the layer's output is made small, else that of the weights."""
+    """By node name. With ``moments`` the error of the layer's output is made small, else that of the weights."""
     bits = options.weight_bits
     for index, entry in enumerate(placement.weighted):
         progress("quantizing weights", index, len(placement.weighted))
@@ -165,8 +172,7 @@ def _weights(
             scale = weights.usable_scale(weights.absmax_scale(real, bits), bias, unit)
             yield name, Layer(entry, real, weights.round_weights(real, scale, bits), bias)
             continue
-        scale = weights.mse_scale(real, bits, _importance(real, seen))
-        scale = weights.usable_scale(scale, bias, unit)
+        scale = weights.usable_scale(weights.mse_scale(real, bits, _importance(real, seen)), bias, unit)
         quantized = weights.compensate(real, scale, bits, seen.second)
         if entry.node.op != "MatMul":  # which has no bias
             bias = weights.corrected_bias(real, quantized, bias, seen.mean, seen.quantized_mean)

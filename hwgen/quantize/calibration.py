@@ -21,7 +21,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def session(model: onnx.ModelProto) -> Any:
-    """An ONNX Runtime session with its usual optimizations; raises UserError without ONNX Runtime or where it refuses."""
+    """An ONNX Runtime session with its usual optimizations. UserError without it, ModelError if it refuses."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -43,31 +43,32 @@ def run(model: onnx.ModelProto, input: str, images: Images, say: Callable[[int],
         yield net.run(None, {input: image[None]})
 
 
-def observing(onnx_graph: OnnxGraph, edges: Sequence[str]) -> onnx.ModelProto:
-    """The float model with ``edges`` as its outputs."""
+def edges_of(
+    source: OnnxGraph, edges: Sequence[str], images: Images, say: Callable[[int], None]
+) -> Iterator[dict[str, Array]]:
+    """What the float model computes on ``edges`` (its input may be one of them), image by image."""
+    inside = [e for e in edges if e != source.input]
+    if not inside:
+        yield from ({source.input: image[None]} for image in images)
+        return
     model = onnx.ModelProto()
-    model.CopyFrom(onnx_graph.model)
+    model.CopyFrom(source.model)
     del model.graph.output[:]
-    shapes = onnx_graph.shapes
-    model.graph.output.extend(helper.make_tensor_value_info(e, TensorProto.FLOAT, shapes.get(e)) for e in edges)
-    return model
+    model.graph.output.extend(helper.make_tensor_value_info(e, TensorProto.FLOAT, source.shapes.get(e)) for e in inside)
+    for values, image in zip(run(model, source.input, images, say), images, strict=True):
+        yield {**dict(zip(inside, values, strict=True)), source.input: image[None]}
 
 
 def extremes(
-    onnx_graph: OnnxGraph, edges: Sequence[str], images: Images, progress: Progress
+    source: OnnxGraph, edges: Sequence[str], images: Images, progress: Progress
 ) -> dict[str, tuple[float, float]]:
     """Least and largest value of each edge. Raises ModelError where a value is not finite."""
-    wanted = [e for e in edges if e != onnx_graph.input]
-    result: dict[str, tuple[float, float]] = {}
+    result = dict.fromkeys(edges, (np.inf, -np.inf))
     what = "calibration 1 of 2: ranges"
-    for values, image in zip(
-        run(observing(onnx_graph, wanted), onnx_graph.input, images, lambda i: progress(what, i, images.count)),
-        images,
-        strict=True,
-    ):
-        for edge, value in [*zip(wanted, values, strict=True), (onnx_graph.input, image)]:
-            low, high = result.get(edge, (np.inf, -np.inf))
-            result[edge] = min(low, float(value.min())), max(high, float(value.max()))
+    for values in edges_of(source, edges, images, lambda i: progress(what, i, images.count)):
+        for edge, (low, high) in result.items():
+            # NumPy's minimum, unlike Python's min, keeps a NaN
+            result[edge] = float(np.minimum(low, values[edge].min())), float(np.maximum(high, values[edge].max()))
     problems = [
         Problem(edge, "", "has values that are not finite", "Check the model's weights and the preprocessing")
         for edge, ends in result.items()
@@ -79,44 +80,37 @@ def extremes(
 
 
 def histograms(
-    onnx_graph: OnnxGraph, ends: dict[str, tuple[float, float]], images: Images, progress: Progress
+    source: OnnxGraph, ends: dict[str, tuple[float, float]], images: Images, progress: Progress
 ) -> dict[str, Histogram]:
     """A histogram of each edge over the ends given."""
-    wanted = [e for e in ends if e != onnx_graph.input]
     counts = {edge: np.zeros(BINS, np.float64) for edge in ends}
     what = "calibration 2 of 2: histograms"
-    for values, image in zip(
-        run(observing(onnx_graph, wanted), onnx_graph.input, images, lambda i: progress(what, i, images.count)),
-        images,
-        strict=True,
-    ):
-        for edge, value in [*zip(wanted, values, strict=True), (onnx_graph.input, image)]:
-            if edge in counts:
-                counts[edge] += _count(value, *ends[edge])
+    for values in edges_of(source, list(ends), images, lambda i: progress(what, i, images.count)):
+        for edge, (low, high) in ends.items():
+            counts[edge] += count(values[edge], low, high)
     return {edge: Histogram(*ends[edge], counts[edge]) for edge in ends}
 
 
-def _count(value: Array, low: float, high: float) -> npt.NDArray[np.int64]:
+def count(value: Array, low: float, high: float) -> npt.NDArray[np.int64]:
+    """How many elements lie in each of BINS equal bins over [low, high]; what lies outside is in the outermost."""
     factor = np.float32(BINS / (high - low)) if high > low else np.float32(0)
     index = ((value.reshape(-1) - np.float32(low)) * factor).astype(np.int32)
     return np.bincount(np.clip(index, 0, BINS - 1), minlength=BINS)
 
 
-def function_of(onnx_graph: OnnxGraph, nodes: Iterable[OnnxNode], before: str, after: str) -> Callable[[Any], Array]:
+def function_of(source: OnnxGraph, nodes: Iterable[OnnxNode], before: str, after: str) -> Callable[[Any], Array]:
     """The float function of one variable that ``nodes`` compute, run by ONNX Runtime."""
     names = {n.name for n in nodes}
-    chosen = [n for n in onnx_graph.model.graph.node if n.name in names]
+    chosen = [n for n in source.model.graph.node if n.name in names]
     needed = {i for n in chosen for i in n.input}
     graph = helper.make_graph(
         chosen,
         "function",
         [helper.make_tensor_value_info(before, TensorProto.FLOAT, ["n"])],
         [helper.make_tensor_value_info(after, TensorProto.FLOAT, ["n"])],
-        [i for i in onnx_graph.model.graph.initializer if i.name in needed],
+        [i for i in source.model.graph.initializer if i.name in needed],
     )
-    model = helper.make_model(
-        graph, opset_imports=onnx_graph.model.opset_import, ir_version=onnx_graph.model.ir_version
-    )
+    model = helper.make_model(graph, opset_imports=source.model.opset_import, ir_version=source.model.ir_version)
     net = session(model)
 
     def call(values: Any) -> Array:

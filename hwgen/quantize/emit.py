@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ NARROW_AFTER = ("attention", "pool")
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A convolution or matrix product: ``real`` weights (outputs, ...) and what replaces them; the real bias, if any."""
+    """A convolution or matrix product: ``real`` weights (outputs, ...), what replaces them, the real bias if any."""
 
     weights: Weights
     real: npt.NDArray[np.float64]
@@ -50,7 +51,7 @@ class _Writer:
         self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
         return name
 
-    def node(self, op: str, inputs: list[str], output: str, **attributes: int) -> str:
+    def node(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(op, inputs, [output], name=self.name(f"{output}/{op}"), **attributes))
         return output
 

@@ -50,7 +50,8 @@ def _refuse_quantized(path: Path, model: ModelProto) -> None:
         name = node.op_type
         if name in (*QUANTIZERS, "Quant", "DynamicQuantizeLinear") or name.startswith("QLinear") or "Integer" in name:
             raise ModelError(
-                f"{path} is quantized already (it has a {name}). Give the float model; hwgen build takes this one as it is."
+                f"{path} is quantized already (it has a {name}). Give the float model; hwgen build takes this one as "
+                "it is."
             )
 
 

@@ -35,7 +35,7 @@ class Preprocessing:
     resize: int | None = None
 
     def check(self, channels: int, side: int) -> None:
-        """Raises UserError for figures that do not belong together or to the model. ``side``: the model's longer one."""
+        """Raises UserError for figures that do not fit together or the model. ``side``: the model's longer one."""
         if (self.mean is None) != (self.std is None):
             raise UserError("--mean and --std belong together: give both or neither.")
         for name, values in (("--mean", self.mean), ("--std", self.std)):
@@ -66,7 +66,7 @@ class Images:
         return (self.image(i) for i in range(self.count))
 
     def first(self, limit: int) -> Images:
-        """At most ``limit`` of them, evenly spread; kept in memory where they are small, because they are read often."""
+        """At most ``limit`` of them, evenly spread; small ones are kept in memory, because they are read often."""
         count = min(self.count, limit)
         chosen = [i * self.count // count for i in range(count)]
         image = lru_cache(maxsize=max(1, KEPT_BYTES // self.image(0).nbytes))(self.image)
@@ -150,8 +150,8 @@ def _from_array(path: Path, array: npt.NDArray[Any], shape: tuple[int, int, int]
 def _need_mean(path: Path, how: Preprocessing) -> None:
     if how.mean is None:
         raise UserError(
-            f"{path} holds image bytes, and how the model wants them normalized is not given. Add --mean and --std; the "
-            "model then sees (byte / 255 - mean) / std."
+            f"{path} holds image bytes, and how the model wants them normalized is not given. Add --mean and --std; "
+            "the model then sees (byte / 255 - mean) / std."
         )
 
 

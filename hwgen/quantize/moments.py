@@ -40,17 +40,9 @@ def measure(
 ) -> dict[str, Moments]:
     """Moments by node name, from the float model's activations, padding included."""
     edges = list(dict.fromkeys(w.x for w in weighted))
-    inside = [e for e in edges if e != source.input]
     totals: dict[str, Moments] = {}
     counts: dict[str, int] = {}
-    outputs = calibration.run(
-        calibration.observing(source, inside),
-        source.input,
-        images,
-        lambda i: progress("layer inputs", i, images.count),
-    )
-    for values, image in zip(outputs, images, strict=True):
-        seen = {**dict(zip(inside, values, strict=True)), source.input: image[None]}
+    for seen in calibration.edges_of(source, edges, images, lambda i: progress("layer inputs", i, images.count)):
         coded = {e: grids[e].round_trip(seen[e]).astype(np.float32) for e in edges}
         for entry in weighted:
             exact, codes = patches(source, entry, seen[entry.x]), patches(source, entry, coded[entry.x])
@@ -65,7 +57,11 @@ def measure(
             else:
                 totals[name] = Moments(second, mean, quantized)
             counts[name] = counts.get(name, 0) + size
-    return {n: Moments(m.second / counts[n], m.mean / counts[n], m.quantized_mean / counts[n]) for n, m in totals.items()}
+    for name, total in totals.items():
+        total.second /= counts[name]
+        total.mean /= counts[name]
+        total.quantized_mean /= counts[name]
+    return totals
 
 
 def patches(source: OnnxGraph, entry: Weights, x: Array) -> Array:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where quantizers stand, so that the frontend maps the result whole and in integers.
 
-Convolutions, matrix products, residual adds, pooling and LayerNormalization read int8 codes: each of their operands is a
-*site*. What stands between an operator and the site behind it (activations, bias adds) is a function of one variable,
-which the machine tabulates. Inside ReLU linear attention there is no site between Q, K, V and the quotient: the machine
-computes that stretch exactly. Q, K and V share one grid, because a head's channels lie in one tensor after the Concat.
+Convolutions, matrix products, residual adds, pooling and LayerNormalization read int8 codes: each of their operands
+is a *site*. What stands between an operator and the site behind it (activations, bias adds) is a function of one
+variable, which the machine tabulates. Inside ReLU linear attention there is no site between Q, K, V and the quotient:
+the machine computes that stretch exactly. Q, K and V share one grid, because their Concat is one tensor.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from hwgen.errors import ModelError, Problem
+from hwgen.frontend import attention
 from hwgen.frontend.onnx_file import OnnxGraph, OnnxNode
 from hwgen.frontend.pointwise import BINARY
 
@@ -115,11 +116,16 @@ class _Walk:
         )
 
     def demand(self, edge: str) -> str | None:
-        """``edge`` is read as codes: put a site there, or before the reshapes in front of it. Returns the site's edge."""
+        """``edge`` is read as codes: put a site there, or before the reshapes in front of it; returns the site."""
         origin = self.origins.get(edge)
         if origin is None:  # a constant operand, which the frontend explains
             return None
         kinds = {self.kinds[r] for r in origin.roots}
+        if "product" in kinds:
+            reason = "holds the product of two activations outside of an attention"
+            root = next(r for r in origin.roots if self.kinds[r] == "product")
+            name = next(n.name for n in self.onnx.nodes if root in n.outputs)
+            self.problems.append(Problem(name, "MatMul", reason, attention.HINT))
         plain = origin.ordered and not origin.late and len(origin.leaves) == 1
         target = origin.leaves[0] if plain else edge
         if not plain and kinds != {"attention"}:
@@ -263,9 +269,9 @@ def place(onnx: OnnxGraph) -> Placement:
     walk.root(onnx.input, "input")
     for node in onnx.nodes:
         walk.visit(node)
+    output = walk.demand(onnx.output)
     if walk.problems:
         raise ModelError("the model cannot be quantized:", walk.problems)
-    output = walk.demand(onnx.output)
     if output is None or not walk.weighted:
         raise ModelError("the model has no convolution or matrix product between its input and its output.")
     activations = tuple(walk.activations())

@@ -65,9 +65,9 @@ class Histogram:
 
     @property
     def centers(self) -> Float64:
-        """The middle of each bin; the bin that holds zero stands for zero itself, which padding and Relu make frequent."""
+        """The middle of each bin; that of zero stands for zero itself, which padding and Relu make frequent."""
         width = (self.high - self.low) / len(self.counts)
-        centers = self.low + (np.arange(len(self.counts)) + 0.5) * width
+        centers: Float64 = self.low + (np.arange(len(self.counts), dtype=np.float64) + 0.5) * width
         if width > 0 and self.low <= 0 <= self.high:
             centers[min(int(-self.low / width), len(centers) - 1)] = 0.0
         return centers
@@ -90,7 +90,8 @@ def decibels(signal: float, noise: float) -> float | None:
 def minmax(histogram: Histogram, bits: int) -> Grid:
     """From the least to the largest value seen.
 
-    Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, CVPR 2018.
+    Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, CVPR
+    2018.
     """
     return grid_of(histogram.low, histogram.high, bits)
 
@@ -110,7 +111,7 @@ def percentile(histogram: Histogram, bits: int) -> Grid:
 
 
 def mse(histogram: Histogram, bits: int) -> Grid:
-    """The range with the least mean squared error, searched from coarse to fine, both ends together and then each alone.
+    """The range with the least mean squared error, searched from coarse to fine, both ends together, then each alone.
 
     Choukroun et al., Low-bit Quantization of Neural Networks for Efficient Inference, ICCV Workshops 2019 (there for
     symmetric grids).

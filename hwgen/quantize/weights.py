@@ -55,22 +55,26 @@ def mse_scale(weight: Float64, bits: int, importance: Float64 | None = None) -> 
     flat = weight.reshape(len(weight), -1)
     factor = np.ones_like(flat) if importance is None else np.broadcast_to(importance, weight.shape).reshape(flat.shape)
     limit, largest = limit_of(bits), absmax_scale(weight, bits)
-    best, least = largest.copy(), np.full(len(flat), np.inf)
+    best: Float64 = largest.copy()
+    least = np.full(len(flat), np.inf)
     for fraction in FRACTIONS:
         scale = np.maximum(largest * fraction, np.finfo(np.float32).tiny)[:, None]
         codes = np.clip(np.rint(flat / scale), -limit, limit)
         error = (factor * (flat - codes * scale) ** 2).sum(axis=1)
-        better = error < least
+        better = (error < least) & (largest > 0)
         best[better], least[better] = scale[better, 0], error[better]
     return best
 
 
 def usable_scale(scale: Float64, bias: Float64 | None, input_scale: float) -> npt.NDArray[np.float32]:
-    """Scales as float32, raised where a channel is zero, or so small that its bias would overflow the accumulator."""
-    least = np.full(len(scale), 1e-9)
+    """Scales as float32: a channel of zeros takes the largest of the others; one is raised where it is so small that
+    its bias would overflow the accumulator."""
+    largest = float(scale.max())
+    result = np.where(scale > 0, scale, largest if largest > 0 else 1.0)
     if bias is not None:
-        least = np.maximum(least, np.abs(bias) / (input_scale * BIAS_LIMIT))
-    return np.maximum(scale, least).astype(np.float32)
+        result = np.maximum(result, np.abs(bias) / (input_scale * BIAS_LIMIT))
+    usable: npt.NDArray[np.float32] = result.astype(np.float32)
+    return usable
 
 
 def round_weights(weight: Float64, scale: npt.NDArray[np.float32], bits: int) -> QuantizedWeight:
@@ -83,11 +87,11 @@ def round_weights(weight: Float64, scale: npt.NDArray[np.float32], bits: int) ->
 def compensate(weight: Float64, scale: npt.NDArray[np.float32], bits: int, second: Float64) -> QuantizedWeight:
     """Round one input after the other and let the inputs that are still to come make up for each error.
 
-    ``second``: (groups, inputs, inputs), the second moment of what the weights are multiplied with. The squared error of
-    the layer's output falls, at 4 bits by several dB. Inputs with the most energy are rounded first.
+    ``second``: (groups, inputs, inputs), the second moment of what the weights are multiplied with. What falls is the
+    squared error of the layer's output. Inputs with the most energy are rounded first.
 
-    Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers, ICLR 2023; the rule
-    is Hassibi and Stork's Optimal Brain Surgeon (1993).
+    Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers, ICLR 2023; the
+    rule is Hassibi and Stork's Optimal Brain Surgeon (1993).
     """
     groups, inputs = second.shape[:2]
     limit = limit_of(bits)

@@ -304,13 +304,14 @@ def quantized(output: str, report: dict[str, Any], *, every_tensor: bool) -> Ren
     count, out = len(report["activations"]), report["output"]
     parts.append(
         Text(
-            f"{count - between} of {count} convolutions with activation have one quantizer, {between} have one in between"
+            f"{count - between} of {count} convolutions with activation have one quantizer, {between} another one in "
+            "between"
         )
     )
     parts.append(
         Text(
-            f"output on {report['calibration_images']} calibration images: SQNR {_db(out['sqnr_db'])} dB, same best class "
-            f"as the float model {100 * out['top1_agreement']:.1f} % (by {out['measured_by']})"
+            f"output on {report['calibration_images']} calibration images: SQNR {_db(out['sqnr_db'])} dB, same best "
+            f"class as the float model {100 * out['top1_agreement']:.1f} % (by {out['measured_by']})"
         )
     )
     mapped = report["coverage"]
