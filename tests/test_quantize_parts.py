@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 from PIL import Image
 
 from float_models import float_vit, one_conv
 from hwgen.errors import UserError
+from hwgen.frontend.onnx_file import OnnxGraph, OnnxNode
 from hwgen.quantize import calibration, choose, weights
+from hwgen.quantize.equalize import TOLERANCE, equalize
 from hwgen.quantize.float_model import read_float
 from hwgen.quantize.images import Images, Preprocessing, open_images
 from hwgen.quantize.moments import patches
@@ -78,8 +81,6 @@ def test_activation_is_fused_unless_a_quantizer_between_costs_less() -> None:
 
 
 def place_nodes() -> tuple:
-    from hwgen.frontend.onnx_file import OnnxNode
-
     return (OnnxNode("act", "HardSwish", ("x",), ("y",), {}),)
 
 
@@ -205,8 +206,6 @@ def test_a_broken_picture_is_named(tmp_path: Path) -> None:
 
 
 def test_function_of_runs_the_nodes_between(tmp_path: Path) -> None:
-    from onnx import helper
-
     after = [
         helper.make_node("HardSigmoid", ["y"], ["g"], name="gate", alpha=1 / 6, beta=0.5),
         helper.make_node("Mul", ["g", "y"], ["z"], name="mul"),
@@ -216,3 +215,44 @@ def test_function_of_runs_the_nodes_between(tmp_path: Path) -> None:
     assert (activation.before, activation.after) == ("y", "z")
     function = calibration.function_of(source, activation.nodes, "y", "z")
     assert np.allclose(function(np.array([-4.0, 0, 3, 6])), [0, 0, 3, 6])
+
+
+def test_concatenated_tensors_get_one_range_and_the_function_stays(tmp_path: Path) -> None:
+    source = read_float(save(float_vit(), tmp_path / "m.onnx"))
+    placement = place(source)
+    rng = RNG(8)
+    some = [rng.normal(size=(3, 12, 12)).astype(np.float32) for _ in range(4)]
+    given = Images(4, lambda i: some[i])
+    changed, scalings = equalize(source, placement, given, "mse", 8, lambda *a: None)
+    (scaling,) = scalings
+    group = placement.groups[0]
+    assert scaling.edge in group and abs(np.log(scaling.factor)) > 0.1
+
+    def widths(model: OnnxGraph) -> list[float]:
+        ends = calibration.extremes(model, list(group), given, lambda *a: None)
+        found = calibration.histograms(model, ends, given, lambda *a: None)
+        return [METHODS["mse"](h, 8).scale for h in found.values()]
+
+    assert max(widths(source)) / min(widths(source)) > 1.1
+    assert max(widths(changed)) / min(widths(changed)) < 1.05
+    outputs = [list(calibration.run(m.model, m.input, given, lambda i: None)) for m in (source, changed)]
+    for (a,), (b,) in zip(*outputs, strict=True):
+        assert np.allclose(a, b, atol=TOLERANCE * np.abs(a).max())
+
+
+def test_a_scaling_that_changes_the_function_is_dropped(tmp_path: Path) -> None:
+    """With an epsilon as large as the normalizers the factor does not cancel."""
+    model = float_vit()
+    source = read_float(save(model, tmp_path / "m.onnx"))
+    image = RNG(9).normal(size=(3, 12, 12)).astype(np.float32)
+    given = Images(1, lambda i: image)
+    assert equalize(source, place(source), given, "mse", 8, lambda *a: None)[1]
+    divisor = next(n for n in source.nodes if n.op == "Div").inputs[1]
+    (values,) = calibration.edges_of(source, [divisor], given, lambda i: None)
+    for i, tensor in enumerate(model.graph.initializer):
+        if not tensor.dims and abs(numpy_helper.to_array(tensor) - 1e-5) < 1e-9:
+            large = np.float32(values[divisor].mean())
+            model.graph.initializer[i].CopyFrom(numpy_helper.from_array(np.array(large), tensor.name))
+    source = read_float(save(model, tmp_path / "large.onnx"))
+    changed, scalings = equalize(source, place(source), given, "mse", 8, lambda *a: None)
+    assert changed is source and not scalings

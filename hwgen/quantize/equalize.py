@@ -2,9 +2,9 @@
 """Bring the tensors that an attention concatenates to one range, so that their common grid fits each of them.
 
 In ReLU linear attention the factor of a head's Q, K and V leaves the quotient as the factor of V alone, and the 1x1
-convolution behind it can take that back. So the convolution in front of a Concat may be scaled freely: its weights by c,
-those of the projection's inputs by 1/c. The float function changes only in the epsilon of the normalizer, and that is
-checked.
+convolution behind it can take that back. So a convolution in front of the Concat may be scaled freely: its weights by
+c, those of the projection's inputs by 1/c. The float function changes only in the epsilon of the normalizer, which
+is checked.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TOLERANCE = 1e-2
 
 @dataclass(frozen=True)
 class Scaling:
-    """Output ``edge`` of a convolution times ``factor``; the projections' inputs ``first`` to ``last`` divided by it."""
+    """Output ``edge`` of a convolution times ``factor``, the projections' inputs ``first`` to ``last`` by 1 / it."""
 
     edge: str
     factor: float
