@@ -327,3 +327,41 @@ def test_a_result_that_is_not_mapped_is_not_written(hwgen: Command, tmp_path: Pa
     np.save(tmp_path / "x.npy", RNG(0).uniform(1, 2, (4, 3, 8, 8)).astype(np.float32))
     message = refused(hwgen, tmp_path, source, tmp_path / "x.npy")
     assert "cannot be mapped whole" in message and "QuantizeLinear" in message
+
+
+@pytest.mark.parametrize("node", ["MatMul", "Gemm"])
+def test_products_of_several_rows(hwgen: Command, tmp_path: Path, node: str) -> None:
+    after = [
+        helper.make_node("Reshape", ["y", "shape"], ["r"], name="reshape"),
+        helper.make_node(node, ["r", "m"], ["p"], name="product"),
+        helper.make_node("Reshape", ["p", "back"], ["z"], name="again"),
+    ]
+    constant = {
+        "shape": np.array([64, 4], np.int64),
+        "m": np.ones((4, 5), np.float32),
+        "back": np.array([1, 5, 8, 8], np.int64),
+    }
+    source = save(one_conv(np.ones((4, 3, 1, 1)), after=after, constants=constant, out="z"), tmp_path / "m.onnx")
+    data = images(tmp_path / "x.npy", shape=(3, 8, 8))
+    assert "product" in refused(hwgen, tmp_path, source, data)
+
+
+def test_an_activation_that_is_read_before_and_behind(hwgen: Command, tmp_path: Path) -> None:
+    """The convolution's own result is a residual, so it is quantized, and the activation is a table of its codes."""
+    after = [
+        helper.make_node("HardSwish", ["y"], ["a"], name="act"),
+        helper.make_node("Conv", ["a", "w2"], ["b"], name="conv2"),
+        helper.make_node("Add", ["b", "y"], ["z"], name="add"),
+    ]
+    constant = {"w2": RNG(3).normal(size=(4, 4, 1, 1)).astype(np.float32)}
+    path = save(
+        one_conv(RNG(4).normal(size=(4, 3, 3, 3)), after=after, constants=constant, out="z"), tmp_path / "m.onnx"
+    )
+    placement = place(read_float(path))
+    assert placement.sites["y"].kind == "conv" and not placement.activations
+    data = images(tmp_path / "x.npy", shape=(3, 8, 8))
+    ran = hwgen("quantize", path, "--calib", data, "-o", tmp_path / "out.onnx", "-q")
+    assert ran.code == 0, ran.err
+    x = np.load(data)
+    exact = run(path, x)
+    assert np.abs(exact - run(tmp_path / "out.onnx", x)).max() < 0.05 * np.abs(exact).max()

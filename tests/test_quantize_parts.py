@@ -59,7 +59,7 @@ def test_noise_of_a_histogram_is_that_of_the_values() -> None:
 
 
 def test_activation_is_fused_unless_a_quantizer_between_costs_less() -> None:
-    activation = Activation("x", "y", place_nodes())
+    activation = Activation("x", "y", place_nodes(), "conv")
     values = RNG(2).normal(size=50_000) * 3
 
     def swish(x: np.ndarray) -> np.ndarray:
@@ -70,14 +70,16 @@ def test_activation_is_fused_unless_a_quantizer_between_costs_less() -> None:
     assert not choice.between and choice.sqnr_fused_db > choice.sqnr_between_db
     # values that lie on the grid in front, and a function that 12 bits cannot follow
     grid = Grid(0.0625, 0, -128, 127)
-    low, high = grid.range
-    counts = np.zeros(BINS)
-    exact = Histogram(low - 1 / 32 / (BINS / 256), high - 1 / 32 / (BINS / 256), counts)
-    centers = exact.centers
-    counts[np.abs(centers / grid.scale - np.rint(centers / grid.scale)) < 0.02] = 1
-    choice = choose.choose(activation, lambda x: np.sin(np.asarray(x) * 5000), exact, grid, grid_of(-1, 1, 8))
-    assert choice.sqnr_fused_db is not None
-    assert choice.between == (choice.sqnr_between_db > choice.sqnr_fused_db)
+    exact = Histogram(grid.range[0], grid.range[1] + grid.scale, np.zeros(BINS))
+    exact.counts[(np.arange(BINS) * 256 / BINS) % 1 == 0] = 1
+    offset = exact.centers[0] - grid.range[0]
+
+    def steep(x: np.ndarray) -> np.ndarray:
+        return np.sin(np.asarray(x) * 500)
+
+    choice = choose.choose(activation, steep, Histogram(exact.low - offset, exact.high - offset, exact.counts), grid,
+                           grid_of(-1, 1, 8))  # fmt: skip
+    assert choice.between and choice.sqnr_between_db > choice.sqnr_fused_db
 
 
 def place_nodes() -> tuple:

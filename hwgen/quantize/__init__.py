@@ -115,7 +115,7 @@ def quantize(options: QuantizeOptions, progress: Progress = pipeline.silent) -> 
         "activation_bits": options.activation_bits,
         "calibration_images": images.count,
         "tensors": _tensor_report(sites, grids, histograms),
-        "weights": [_weight_report(layer, moments.get(name)) for name, layer in layers.items()],
+        "weights": [_weight_report(layer, moments.get(name), options.weight_bits) for name, layer in layers.items()],
         "activations": choices,
         "equalized": [{"tensor": s.edge, "factor": s.factor} for s in scalings],
     }
@@ -225,12 +225,12 @@ def _tensor_report(
     return rows
 
 
-def _weight_report(layer: Layer, seen: Moments | None) -> dict[str, Any]:
+def _weight_report(layer: Layer, seen: Moments | None, bits: int) -> dict[str, Any]:
     real, error = layer.real, layer.real - layer.quantized.real()
     return {
         "node": layer.weights.node.name,
         "tensor": layer.weights.weight,
-        "bits": int(np.abs(layer.quantized.codes.astype(np.int16)).max()).bit_length() + 1,
+        "bits": bits,
         "granularity": "per output channel",
         "scheme": "symmetric",
         "range": (float(real.min()), float(real.max())),

@@ -31,8 +31,12 @@ def session(model: onnx.ModelProto) -> Any:
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has no common base class for its errors
-        first = str(error).strip().splitlines()[0]
-        raise ModelError(f"ONNX Runtime cannot run the model: {first}. Check it with onnx.checker.") from error
+        raise _cannot_run(error) from error
+
+
+def _cannot_run(error: Exception) -> ModelError:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ModelError(f"ONNX Runtime cannot run the model: {first}. Check it with onnx.checker.")
 
 
 def run(model: onnx.ModelProto, input: str, images: Images, say: Callable[[int], None]) -> Iterator[list[Array]]:
@@ -40,7 +44,11 @@ def run(model: onnx.ModelProto, input: str, images: Images, say: Callable[[int],
     net = session(model)
     for index, image in enumerate(images):
         say(index)
-        yield net.run(None, {input: image[None]})
+        try:
+            outputs = net.run(None, {input: image[None]})
+        except Exception as error:
+            raise _cannot_run(error) from error
+        yield outputs
 
 
 def edges_of(

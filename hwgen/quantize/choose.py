@@ -86,5 +86,6 @@ def _through_intermediate(
 
 def with_choices(placement: Placement, choices: list[Choice]) -> dict[str, Site]:
     """The sites, with those that were chosen between a convolution and its activation."""
-    between = {c.before: Site(c.before, "conv") for c in choices if c.between}
+    chosen = {c.before for c in choices if c.between}
+    between = {a.before: Site(a.before, a.kind) for a in placement.activations if a.before in chosen}
     return {**placement.sites, **between}

@@ -145,7 +145,8 @@ def _scaled(source: OnnxGraph, scalings: Sequence[Scaling]) -> onnx.ModelProto:
     for s in scalings:
         conv = nodes[s.convolution]
         for index in range(1, len(conv.input)):
-            replace(s.convolution, index, np.float32(s.factor))
+            if conv.input[index]:
+                replace(s.convolution, index, np.float32(s.factor))
         for name in s.projections:
             channels = constants[nodes[name].input[1]].shape[1]
             inverse = np.ones((1, channels, 1, 1), np.float32)

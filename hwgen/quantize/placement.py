@@ -9,6 +9,7 @@ the machine computes that stretch exactly. Q, K and V share one grid, because th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -43,6 +44,8 @@ class Activation:
     after: str
     nodes: tuple[OnnxNode, ...]
     """The nodes of the function, in order."""
+    kind: str
+    """conv or linear"""
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,9 @@ class _Walk:
         elif array.dtype.name != "float32":
             reason = f"its weight is {array.dtype.name}"
             self.problems.append(Problem(node.name, node.op, reason, "Export the model in float32"))
+        elif not self._one_frame(node, array.shape):
+            reason = f"its weight {array.shape} belongs to no 2-dimensional convolution and no product of one row"
+            self.problems.append(Problem(node.name, node.op, reason, "Write it as a 1x1 convolution"))
         else:
             x = self.demand(node.inputs[0])
             assert x is not None
@@ -182,6 +188,12 @@ class _Walk:
             rows = node.op == "Conv" or (node.op == "Gemm" and bool(node.attributes.get("transB", 0)))
             self.weighted.append(Weights(node, x, weight, bias, 0 if rows else array.ndim - 1))
         self.root(node.outputs[0], "conv" if node.op == "Conv" else "linear")
+
+    def _one_frame(self, node: OnnxNode, weight: tuple[int, ...]) -> bool:
+        if node.op == "Conv":
+            return len(weight) == 4
+        transposed = node.op == "Gemm" and bool(node.attributes.get("transB", 0))
+        return len(weight) == 2 and math.prod(self.onnx.shapes[node.inputs[0]]) == weight[1 if transposed else 0]
 
     def _product(self, node: OnnxNode, active: list[str]) -> None:
         """Part of an attention: its operands are codes, functions of codes, or another product."""
@@ -241,10 +253,11 @@ class _Walk:
     def activations(self) -> Iterable[Activation]:
         makers = {o: n for n in self.onnx.nodes for o in n.outputs}
         for before, behind in self.candidates.items():
+            kind = self.kinds[self.origins[before].roots[0]]
             if before in self.sites or len(behind) > 1:  # else the convolution would be computed for each
-                self.sites.setdefault(before, Site(before, self.kinds.get(before, "conv")))
+                self.sites.setdefault(before, Site(before, kind))
                 continue
-            yield Activation(before, behind[0], _between(makers, before, behind[0]))
+            yield Activation(before, behind[0], _between(makers, before, behind[0]), kind)
 
 
 def _between(makers: dict[str, OnnxNode], before: str, after: str) -> tuple[OnnxNode, ...]:
