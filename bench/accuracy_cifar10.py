@@ -2,50 +2,52 @@
 """Top-1 accuracy of hwgen's integer reference beside ONNX Runtime on the same quantized models and images.
 
     python bench/accuracy_cifar10.py MODEL.onnx [MODEL.onnx ...] --data cifar10_test.npz [--images 1000] [--json OUT]
+    python bench/accuracy_cifar10.py --quantize FLOAT.onnx --calib cifar10_train.npz --data cifar10_test.npz
 
-The data file holds JPEG bytes (`jpeg`, concatenated), `offset` (N + 1) and `label`. ONNX Runtime runs with its graph
-optimizations disabled. Needs `pip install 'hwgen[ort]'`.
+With --quantize the models are made first, by `hwgen quantize` in each of --recipes (METHOD-wWEIGHTSaACTIVATIONS, or
+ort: ONNX Runtime's own default), and the float model is measured, too. The data files hold JPEG bytes (`jpeg`,
+concatenated), `offset` (N + 1) and `label`. Quantized models run in ONNX Runtime with its graph optimizations disabled.
+Needs `pip install 'hwgen[ort]'`.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
+import tempfile
 import time
-from itertools import pairwise
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from hwgen import frontend, passes
 from hwgen import numerics as nx
 from hwgen.backends.reference import direct, ort
+from hwgen.frontend.onnx_file import read
+from hwgen.quantize import QuantizeOptions, calibration, quantize
+from hwgen.quantize.images import Images, Preprocessing, open_images
 
-MEAN = np.array([0.4914, 0.4822, 0.4465], np.float32)
-STD = np.array([0.247, 0.2435, 0.2616], np.float32)
+CIFAR10 = Preprocessing(mean=(0.4914, 0.4822, 0.4465), std=(0.247, 0.2435, 0.2616))
+RECIPES = ("ort", "minmax-w8a8", "percentile-w8a8", "mse-w8a8", "mse-w4a8", "mse-w6a6")
+CALIBRATION_IMAGES = 512
 
 
-def images(path: Path, count: int, side: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Decoded, resized (bilinear), normalized: (N, 3, side, side) float32, and labels."""
-    data = np.load(path)
-    jpeg, offset = data["jpeg"].tobytes(), data["offset"]
-    out = []
-    for start, stop in pairwise(offset[: count + 1]):
-        image = Image.open(io.BytesIO(jpeg[int(start) : int(stop)])).convert("RGB")
-        pixels = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR), np.float32) / 255
-        out.append(((pixels - MEAN) / STD).transpose(2, 0, 1))
-    return np.stack(out).astype(np.float32), data["label"][:count].astype(np.int64)
+def images(path: Path, count: int, shape: tuple[int, ...]) -> tuple[Images, npt.NDArray[np.int64]]:
+    """The first ``count`` images for a model that sees ``shape`` (C, H, W), and their labels."""
+    every = open_images(path, (shape[0], shape[1], shape[2]), CIFAR10)
+    count = min(count, every.count)
+    return Images(count, every.image), np.load(path)["label"][:count].astype(np.int64)
 
 
 def measure(model: Path, data: Path, count: int) -> dict[str, Any]:
-    """Accuracy of both, agreement, and seconds a frame of the reference."""
+    """Accuracy of both, agreement, and seconds a frame of the reference, which computes in integers only."""
     front = frontend.load(model)
+    coverage = front.coverage()
     graph = passes.run(front.require())
-    x, labels = images(data, count, graph.input.image[1])
+    x, labels = images(data, count, graph.input.image)
     runtime = ort.session(front.onnx.model)
     quant = graph.input_quant
     ours, theirs, seconds = [], [], 0.0
@@ -59,26 +61,91 @@ def measure(model: Path, data: Path, count: int) -> dict[str, Any]:
     mine, other = np.array(ours), np.array(theirs)
     return {
         "model": model.name,
-        "images": count,
+        "images": len(labels),
+        "nodes": coverage.nodes,
+        "nodes_mapped": coverage.mapped,
         "hwgen_top1": float((mine == labels).mean()),
         "onnxruntime_top1": float((other == labels).mean()),
         "top1_agreement": float((mine == other).mean()),
-        "reference_seconds_per_frame": seconds / count,
+        "reference_seconds_per_frame": seconds / len(labels),
     }
+
+
+def measure_float(model: Path, data: Path, count: int) -> dict[str, Any]:
+    """Accuracy of a float model in ONNX Runtime."""
+    onnx = read(model)
+    x, labels = images(data, count, onnx.shapes[onnx.input][1:])
+    best = [int(y.argmax()) for (y,) in calibration.run(onnx.model, onnx.input, x, lambda i: None)]
+    return {"model": model.name, "images": len(labels), "float_top1": float((np.array(best) == labels).mean())}
+
+
+def quantize_as(recipe: str, model: Path, calib: Path, output: Path) -> dict[str, Any]:
+    """Quantize ``model`` to ``output``; seconds, and what the quantizer says of the output."""
+    start = time.perf_counter()
+    report: dict[str, Any] = {}
+    if recipe == "ort":
+        _onnxruntime_default(model, calib, output)
+    else:
+        method, _, bits = recipe.partition("-w")
+        weights, _, activations = bits.partition("a")
+        options = QuantizeOptions(
+            model, calib, output, method, int(weights), int(activations), CIFAR10, CALIBRATION_IMAGES
+        )
+        report = quantize(options)["output"]
+    return {"recipe": recipe, "quantize_seconds": round(time.perf_counter() - start, 1), "output": report}
+
+
+def _onnxruntime_default(model: Path, calib: Path, output: Path) -> None:
+    """ONNX Runtime's static quantization as its documentation recommends it: QDQ, int8, per channel, MinMax."""
+    from onnxruntime import quantization
+
+    onnx = read(model)
+    shape = onnx.shapes[onnx.input]
+    chosen = iter(open_images(calib, (shape[1], shape[2], shape[3]), CIFAR10).first(CALIBRATION_IMAGES))
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> dict[str, Any] | None:
+            image = next(chosen, None)
+            return None if image is None else {onnx.input: image[None]}
+
+    kind = quantization.QuantType.QInt8
+    quantization.quantize_static(model, output, Reader(), per_channel=True, weight_type=kind, activation_type=kind)
+
+
+def compare(model: Path, calib: Path, data: Path, count: int, recipes: list[str]) -> Iterator[dict[str, Any]]:
+    """The float model and each recipe, one after the other."""
+    yield measure_float(model, data, count)
+    with tempfile.TemporaryDirectory() as folder:
+        for recipe in recipes:
+            output = Path(folder) / f"{recipe}.onnx"
+            made = quantize_as(recipe, model, calib, output)
+            yield {**made, **measure(output, data, count)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("models", nargs="*", type=Path)
+    parser.add_argument("--quantize", type=Path, metavar="FLOAT.onnx")
+    parser.add_argument("--calib", type=Path)
+    parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    results = [measure(m, options.data, options.images) for m in options.models]
-    text = json.dumps(results, indent=2)
-    print(text)
+    if not options.models and not options.quantize:
+        parser.error("name quantized models, or a float model with --quantize")
+    if options.quantize and not options.calib:
+        parser.error("--quantize needs --calib")
+    results = []
+    for model in options.models:
+        results.append(measure(model, options.data, options.images))
+        print(json.dumps(results[-1], indent=2), flush=True)
+    if options.quantize:
+        for result in compare(options.quantize, options.calib, options.data, options.images, options.recipes):
+            results.append(result)
+            print(json.dumps(result, indent=2), flush=True)
     if options.json:
-        options.json.write_text(text + "\n")
+        options.json.write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -243,6 +243,65 @@ def build(
 
 @app.command()
 @guarded
+def quantize(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="Float ONNX file, opset 13 to 21.", show_default=False)
+    ],
+    calib: Annotated[
+        Path,
+        typer.Option(
+            "--calib",
+            metavar="PATH",
+            help="Calibration images: a folder of images, or .npy or .npz with float (N, C, H, W) or uint8 "
+            "(N, H, W, C); .npz may also hold JPEG bytes (jpeg, offset).",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT.onnx", help="QDQ model to write.", show_default=False)
+    ],
+    method: Annotated[
+        str, typer.Option(metavar="minmax|percentile|mse", help="How the range of each tensor is chosen.")
+    ] = "mse",
+    weights: Annotated[int, typer.Option(metavar="8|6|4", help="Bits of the weights (stored as int8).")] = 8,
+    activations: Annotated[int, typer.Option(metavar="8|6", help="Bits of the activations (stored as int8).")] = 8,
+    mean: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,C", help="For image bytes: the model sees (byte / 255 - mean) / std; one a channel."),
+    ] = None,
+    std: Annotated[str | None, typer.Option(metavar="A,B,C", help="See --mean.")] = None,
+    resize: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Resize images so that the shorter side has N pixels and cut out the middle. Default: resize to the "
+            "model's height and width.",
+        ),
+    ] = None,
+    images: Annotated[int, typer.Option(metavar="N", help="Use at most so many images, evenly spread.")] = 512,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Quantize the float MODEL to a QDQ ONNX file that hwgen maps whole, in integers, and ONNX Runtime runs.
+
+    Writes OUT.onnx and OUT.json (ranges, scales, errors and what was chosen), both or neither.
+    """
+    from hwgen import settings
+    from hwgen.quantize import QuantizeOptions
+    from hwgen.quantize import quantize as run_quantize
+    from hwgen.quantize.images import Preprocessing
+    from hwgen.report import terminal
+
+    how = Preprocessing(settings.numbers(mean, "--mean"), settings.numbers(std, "--std"), resize)
+    options = QuantizeOptions(model, calib, output, method, weights, activations, how, images)
+    with showing_progress(not quiet) as progress:
+        report = run_quantize(options, progress)
+    emit(report, lambda: terminal.quantized(str(output), report, every_tensor=verbose), as_json=as_json, quiet=quiet)
+
+
+@app.command()
+@guarded
 def inspect(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.", show_default=False)],
     verbose: Verbose = False,

@@ -38,7 +38,7 @@ def example() -> tuple[ir.Graph, Program]:
     tail = [Segment(i, i + 1, graph.tensors[op.y].shape[1]) for i, op in enumerate(graph.ops)]
     segments = (Segment(0, 9, 1), *tail[9:])
     limits = {name: 100 * count for name, count in LARGE.limits.items()}
-    options = Options(blocks=4, pads=3, pad_depth=256, ring_rows=160, segments=segments)
+    options = Options(blocks=4, slots=2, pads=3, pad_depth=256, ring_rows=160, segments=segments)
     return graph, plan(graph, replace(LARGE, limits=limits), options=options).program
 
 
@@ -266,7 +266,7 @@ def test_finds_a_table_that_is_held_only_if_all_frames_exist() -> None:
     builder.pool()
     builder.linear(10)
     graph = builder.graph()
-    options = Options(segments=(Segment(0, 3, 4), Segment(3, 4, 1), Segment(4, 5, 1)))
+    options = Options(slots=2, segments=(Segment(0, 3, 4), Segment(3, 4, 1), Segment(4, 5, 1)))
     program = plan(graph, LARGE, options=options).program
     records = program.instructions
     arrays = [n for n, r in enumerate(records) if r["opcode"] == Opcode.CONV]

@@ -29,6 +29,26 @@ def test_program_is_exact(hwgen: Command, shared_model: Callable[[str], Path], t
     assert report["exact"] and report["compared"] == (87 if "b1" in name else 60)
 
 
+def test_quantized_here_it_is_exact_and_keeps_its_decisions(
+    hwgen: Command, shared_model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """hwgen quantize on a trained float model; the figures of docs/accuracy.md need more images than this."""
+    source = shared_model("efficientvit_b0_cifar10_64_fp32.onnx")
+    data = source.parent.parent / "data" / "cifar10_train.npz"
+    if not data.is_file():
+        pytest.skip(f"{data} is missing")
+    out = tmp_path / "out.onnx"
+    image = ("--mean", "0.4914,0.4822,0.4465", "--std", "0.247,0.2435,0.2616", "--images", 32)
+    ran = hwgen("quantize", source, "--calib", data, "-o", out, *image, "--json")
+    assert ran.code == 0, ran.err
+    report = ran.json
+    assert report["coverage"]["mapped"] == report["coverage"]["nodes"]
+    assert report["output"]["top1_agreement"] >= 0.9 and report["output"]["sqnr_db"] > 20
+    folder = tmp_path / "build"
+    assert hwgen("build", out, "--board", "zcu102", "-o", folder, "-q").code == 0
+    assert hwgen("sim", folder, "--json").json["exact"]
+
+
 @pytest.mark.parametrize("name", [B1[0], B0[3]])
 def test_emitted_cpp_is_exact(hwgen: Command, shared_model: Callable[[str], Path], tmp_path: Path, name: str) -> None:
     """The C++ equals it too, and no longer does with one bit flipped in what it loads."""

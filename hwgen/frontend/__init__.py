@@ -47,7 +47,7 @@ def load(path: Path) -> Frontend:
     low = lower(onnx)
     problems = list(low.problems)
     if problems and not any(n.op in ("QuantizeLinear", "DequantizeLinear") for n in onnx.nodes):
-        hint = "Quantize it first, for instance with onnxruntime.quantization.quantize_static in QDQ format"
+        hint = "Quantize it first with hwgen quantize, or another quantizer that writes QDQ"
         problems.insert(0, Problem(path.name, "model", "is not quantized at all", hint))
     live: Tensor | None = None
     value = low.values.get(onnx.output)

@@ -85,7 +85,7 @@ def _visit(low: Lowering, node: OnnxNode) -> None:
         else:
             handler = HANDLERS.get(node.op)
             if handler is None:
-                raise Unsupported("this operator is not supported", _operator_hint(node.op))
+                raise Unsupported("this operator is not supported", operator_hint(node.op))
             if any(node.outputs[1:]):
                 raise Unsupported("has a second output that is used", "Use its first output only")
             shape = low.onnx.shapes.get(node.outputs[0])
@@ -112,7 +112,8 @@ def _visit(low: Lowering, node: OnnxNode) -> None:
         low.values[output] = result
 
 
-def _operator_hint(op: str) -> str:
+def operator_hint(op: str) -> str:
+    """What to do about a node whose operator is not supported."""
     if op.startswith("QLinear") or op.endswith("Integer"):
         return "This is the QOperator format; quantize with quant_format=QuantFormat.QDQ"
     if "." in op:

@@ -187,7 +187,11 @@ def _should_fold(node: onnx_ir.Node) -> bool | None:
 
 def read(path: Path) -> OnnxGraph:
     """Read, check and clean an ONNX file. Raises ModelError with every problem found at that stage."""
-    model = read_proto(path)
+    return clean(read_proto(path), path)
+
+
+def clean(model: ModelProto, path: Path) -> OnnxGraph:
+    """Check and clean a parsed model; ``path`` is for messages. Raises ModelError as :func:`read` does."""
     try:
         onnx.checker.check_model(model)
         _name_nodes(model)

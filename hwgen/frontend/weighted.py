@@ -113,7 +113,7 @@ def convolution(low: Lowering, node: OnnxNode, inputs: Inputs, shape: tuple[int,
         raise Unsupported("channels and groups do not match", "Check the model with onnx.checker")
     if max(kernel) > 7 or max(stride) > 4:
         raise Unsupported(f"window {kernel} or stride {stride} is too large", "Windows up to 7x7, strides up to 4")
-    pads = _pads(a, x.shape[1:], kernel, stride)
+    pads = pads_of(a, x.shape[1:], kernel, stride)
     if any(p >= k for p, k in zip(pads, (*kernel, *kernel), strict=True)) or min(pads) < 0:
         raise Unsupported(f"pads {pads} are not smaller than the window", "Reduce the padding")
     record = Weighted(x, weight, scale, bias, (stride[0], stride[1]), pads, groups)
@@ -122,10 +122,10 @@ def convolution(low: Lowering, node: OnnxNode, inputs: Inputs, shape: tuple[int,
     return weighted_root(low, node, "conv", record, shape)
 
 
-def _pads(
+def pads_of(
     attributes: dict[str, Any], size: Sequence[int], kernel: Sequence[int], stride: Sequence[int]
 ) -> tuple[int, int, int, int]:
-    """(top, left, bottom, right)"""
+    """(top, left, bottom, right) of a convolution; ``size``, ``kernel`` and ``stride`` are (height, width)."""
     auto = attributes.get("auto_pad", "NOTSET")
     if auto == "VALID":
         return 0, 0, 0, 0

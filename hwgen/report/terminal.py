@@ -274,3 +274,46 @@ def doctor(entries: Sequence[dict[str, Any]]) -> RenderableType:
         for e in entries
     ]
     return table("Tools", ("here", "tool", "version", "what for", "how to get it"), rows)
+
+
+def _db(value: float | None) -> str:
+    return "exact" if value is None else f"{value:.1f}"
+
+
+def quantized(output: str, report: dict[str, Any], *, every_tensor: bool) -> RenderableType:
+    """What ``hwgen quantize`` made: tensors and weights with the largest error, or all of them."""
+    tensors = sorted(report["tensors"], key=lambda t: t["sqnr_db"] or 1e9)
+    weights = sorted(report["weights"], key=lambda t: t["sqnr_db"] or 1e9)
+    shown = None if every_tensor else 5
+    ranges = [
+        (t["tensor"], t["kind"], t["bits"], f"{t['range'][0]:.4g} to {t['range'][1]:.4g}", _db(t["sqnr_db"]))
+        for t in tensors[:shown]
+    ]
+    parts: list[RenderableType] = [
+        table("Activations, largest error first", ("tensor", "kind", "bits", "range", "SQNR dB"), ranges, right=(2, 4)),
+        "",
+        table(
+            "Weights, largest error first",
+            ("node", "bits", "SQNR dB"),
+            [(w["node"], w["bits"], _db(w["sqnr_db"])) for w in weights[:shown]],
+            right=(1, 2),
+        ),
+        "",
+    ]
+    between = sum(a["between"] for a in report["activations"])
+    count, out = len(report["activations"]), report["output"]
+    parts.append(
+        Text(
+            f"{count - between} of {count} convolutions with activation have one quantizer, {between} another one in "
+            "between"
+        )
+    )
+    parts.append(
+        Text(
+            f"output on {report['calibration_images']} calibration images: SQNR {_db(out['sqnr_db'])} dB, same best "
+            f"class as the float model {100 * out['top1_agreement']:.1f} % (by {out['measured_by']})"
+        )
+    )
+    mapped = report["coverage"]
+    parts.append(Text(f"{output}: {mapped['mapped']} of {mapped['nodes']} nodes mapped", style="green"))
+    return Group(*parts)

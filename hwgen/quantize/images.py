@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calibration images: from a folder or an array file to what the float model sees, one image at a time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen.errors import UserError
+from hwgen.runtime import InputError, image_files
+
+Float32 = npt.NDArray[np.float32]
+KEPT_BYTES = 1 << 28
+GIVE = "Give a folder of images, or a .npy or .npz file with float (N, C, H, W) or uint8 (N, H, W, C)"
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Image bytes -> the model's input: ``(byte / 255 - mean) / std``, one value a channel.
+
+    Images are resized (bilinear) to the model's height and width; with ``resize`` their shorter side to so many pixels,
+    and the middle is cut out.
+    """
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    resize: int | None = None
+
+    def check(self, channels: int, side: int) -> None:
+        """Raises UserError for figures that do not fit together or the model. ``side``: the model's longer one."""
+        if (self.mean is None) != (self.std is None):
+            raise UserError("--mean and --std belong together: give both or neither.")
+        for name, values in (("--mean", self.mean), ("--std", self.std)):
+            if values is None:
+                continue
+            if len(values) != channels:
+                raise UserError(f"{name} has {len(values)} values, the model {channels} channels. Give one a channel.")
+            if not np.isfinite(values).all() or (name == "--std" and min(values) <= 0):
+                raise UserError(f"{name} {values} is not usable. Give finite numbers; those of --std above 0.")
+        if self.resize is not None and self.resize < side:
+            raise UserError(f"--resize {self.resize} is smaller than the model's input ({side}). Give {side} or more.")
+
+    def normalize(self, pixels: npt.NDArray[np.uint8]) -> Float32:
+        """(H, W, C) bytes -> (C, H, W) float32."""
+        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
+        image: Float32 = ((pixels.astype(np.float32) / np.float32(255) - mean) / std).transpose(2, 0, 1)
+        return np.ascontiguousarray(image)
+
+
+@dataclass(frozen=True)
+class Images:
+    """``count`` images, each made anew when it is asked for: (C, H, W) float32."""
+
+    count: int
+    image: Callable[[int], Float32]
+
+    def __iter__(self) -> Iterator[Float32]:
+        return (self.image(i) for i in range(self.count))
+
+    def first(self, limit: int) -> Images:
+        """At most ``limit`` of them, evenly spread; small ones are kept in memory, because they are read often."""
+        count = min(self.count, limit)
+        chosen = [i * self.count // count for i in range(count)]
+        image = lru_cache(maxsize=max(1, KEPT_BYTES // self.image(0).nbytes))(self.image)
+        return Images(count, lambda i: image(chosen[i]))
+
+
+def open_images(path: Path, shape: tuple[int, int, int], preprocessing: Preprocessing) -> Images:
+    """The images of a folder, an image file, a .npy or a .npz file for a model that sees ``shape`` (C, H, W).
+
+    A .npz file holds one array, or JPEG bytes as ``jpeg`` (uint8, concatenated) with ``offset`` (N + 1).
+    Raises UserError where there is no image, where one is unreadable or has the wrong shape.
+    """
+    preprocessing.check(shape[0], max(shape[1:]))
+    if not path.exists():
+        raise UserError(f"{path} does not exist. {GIVE}.")
+    if path.suffix.lower() in (".npy", ".npz"):
+        return _from_arrays(path, shape, preprocessing)
+    try:
+        files = image_files(path)
+    except InputError as error:
+        raise UserError(f"{error} {GIVE}.") from error
+    return _decoded(len(files), lambda i: files[i], lambda i: str(files[i]), shape, preprocessing)
+
+
+def _from_arrays(path: Path, shape: tuple[int, int, int], preprocessing: Preprocessing) -> Images:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            arrays = {"": loaded}
+        else:
+            with loaded:
+                names = [n for n in loaded.files if n in ("jpeg", "offset")] or loaded.files
+                arrays = {name: loaded[name] for name in names}
+    except (OSError, ValueError, EOFError, AttributeError, KeyError) as error:
+        raise UserError(f"cannot read {path} as NumPy arrays ({error}). {GIVE}.") from error
+    if {"jpeg", "offset"} <= set(arrays):
+        return _from_jpeg(path, arrays["jpeg"], arrays["offset"], shape, preprocessing)
+    if len(arrays) != 1:
+        raise UserError(f"{path} holds {len(arrays)} arrays ({', '.join(arrays)}). Save one array of images.")
+    return _from_array(path, next(iter(arrays.values())), shape, preprocessing)
+
+
+def _from_jpeg(
+    path: Path, jpeg: npt.NDArray[Any], offset: npt.NDArray[Any], shape: tuple[int, int, int], how: Preprocessing
+) -> Images:
+    data = jpeg.tobytes()
+    bounds = list(pairwise(int(o) for o in offset.reshape(-1)))
+    if not bounds or any(not 0 <= a < b <= len(data) for a, b in bounds):
+        raise UserError(f"{path} holds no images, or offsets that do not fit its JPEG bytes. {GIVE}.")
+
+    def source(i: int) -> io.BytesIO:
+        return io.BytesIO(data[bounds[i][0] : bounds[i][1]])
+
+    return _decoded(len(bounds), source, lambda i: f"image {i} of {path}", shape, how)
+
+
+def _from_array(path: Path, array: npt.NDArray[Any], shape: tuple[int, int, int], how: Preprocessing) -> Images:
+    channels, height, width = shape
+    if array.size == 0:
+        raise UserError(f"{path} holds no images (its shape is {array.shape}). {GIVE}.")
+    if array.dtype == np.uint8:
+        _need_mean(path, how)
+        array = array[..., None] if array.ndim == 3 and channels == 1 else array
+        if array.shape[1:] != (height, width, channels):
+            raise UserError(
+                f"{path} holds uint8 {array.shape}; the model needs (N, {height}, {width}, {channels}). "
+                "Resize the images, or give a folder of them."
+            )
+        return Images(len(array), lambda i: how.normalize(array[i]))
+    if array.dtype not in (np.float32, np.float64, np.float16):
+        raise UserError(f"{path} holds {array.dtype}. {GIVE}.")
+    if how.mean is not None:
+        raise UserError(f"{path} holds floats, which are taken as they are. Leave out --mean and --std, or give uint8.")
+    if array.shape[1:] != shape:
+        raise UserError(f"{path} holds float {array.shape}; the model needs (N, {channels}, {height}, {width}).")
+    if not np.isfinite(array).all():
+        raise UserError(f"{path} holds values that are not finite. Check how the images were made.")
+    return Images(len(array), lambda i: array[i].astype(np.float32))
+
+
+def _need_mean(path: Path, how: Preprocessing) -> None:
+    if how.mean is None:
+        raise UserError(
+            f"{path} holds image bytes, and how the model wants them normalized is not given. Add --mean and --std; "
+            "the model then sees (byte / 255 - mean) / std."
+        )
+
+
+def _decoded(
+    count: int,
+    source: Callable[[int], Any],
+    name: Callable[[int], str],
+    shape: tuple[int, int, int],
+    how: Preprocessing,
+) -> Images:
+    """Image files or their bytes, decoded by Pillow."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise UserError("decoding images needs Pillow. Install it: pip install 'hwgen[ort]'.") from error
+    channels, height, width = shape
+    if channels not in (1, 3):
+        raise UserError(f"the model has {channels} channels, images have 1 or 3. Give a .npy file instead.")
+    _need_mean(Path(name(0)), how)
+
+    def image(i: int) -> Float32:
+        try:
+            with Image.open(source(i)) as opened:
+                picture = opened.convert("RGB" if channels == 3 else "L")
+                if how.resize is None:
+                    picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+                else:
+                    ratio = how.resize / min(picture.size)
+                    scaled = [max(round(n * ratio), low) for n, low in zip(picture.size, (width, height), strict=True)]
+                    picture = picture.resize((scaled[0], scaled[1]), Image.Resampling.BILINEAR)
+                    left, top = (scaled[0] - width) // 2, (scaled[1] - height) // 2
+                    picture = picture.crop((left, top, left + width, top + height))
+                pixels = np.asarray(picture, np.uint8).reshape(height, width, channels)
+        except (OSError, ValueError, SyntaxError) as error:  # Pillow raises SyntaxError for broken PNG
+            raise UserError(
+                f"{name(i)} is not an image that Pillow can read ({error}). Remove or replace it."
+            ) from error
+        return how.normalize(pixels)
+
+    return Images(count, image)
