@@ -372,7 +372,7 @@ def test_leftovers_fail_the_run(tmp_path: Path) -> None:
     subject = case(Opcode.POOL, 0)
     emit(subject.program, tmp_path, part="part", clock_mhz=100.0, name="leftovers")
     header = tmp_path / "hls" / "include" / "weights.hpp"
-    text, write = header.read_text(), "beats.write(weights[request.first.to_uint() + i]);"
+    text, write = header.read_text(), "beats.write(weights[request.first.to_uint64() + i]);"
     assert text.count(write) == 1
     header.write_text(text.replace(write, f"{write} if (i == 0) {write}"))
     with pytest.raises(InternalError, match=r"left entries in a stream: [^.]*beats0 still holds 1") as info:

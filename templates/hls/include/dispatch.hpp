@@ -51,12 +51,12 @@ struct Source {
   ap_uint<32> first;  // record
   ap_uint<32> next;
   ap_uint<32> behind;
-  ap_uint<32> frames;  // left, with those of this group
+  ap_uint<32> frames;  // left, with those of this group; 0 for a queue without instructions
 };
 
 inline bool wants_record(const Source& source, unsigned size) {
 #pragma HLS INLINE
-  return source.frames != 0 && source.first != source.behind && size + RECORD_WORDS <= RECORDS;
+  return source.frames != 0 && size + RECORD_WORDS <= RECORDS;
 }
 
 inline ap_uint<32> without_group(ap_uint<32> frames) {
@@ -106,7 +106,7 @@ inline void fetch(hls::stream<Start, STARTS>& starts, hls::stream<IoRequest, IO_
       sources[q].next = first;
       first += header.queue_counts[q];
       sources[q].behind = first;
-      sources[q].frames = run.valid ? start.frames : ap_uint<32>(0);
+      sources[q].frames = run.valid && run.counts[q] != 0 ? start.frames : ap_uint<32>(0);
     }
     runs.write(run);
   }
