@@ -11,10 +11,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from hwgen.errors import InternalError
-from hwgen.plan import cost
-from hwgen.plan.program import INSTRUCTION, LANES, ROW_BYTES, Config, Flag, Opcode, Program, queues
-from hwgen.plan.timing import Cycles, Timeline, play
+from hwgen.plan import cost, timing
+from hwgen.plan.program import LANES, Config, Flag, Opcode, Program
+from hwgen.plan.timing import Cycles, Timeline
 
 LEAD = 60
 """From the wait to the first cycle of the engine: 8 words of the instruction to each of two or three tasks, sizes that
@@ -23,25 +22,17 @@ are multiplied a bit a cycle, and the first answer of a memory."""
 
 def cycles(record: Any, config: Config) -> Cycles:
     """What one instruction takes. Raises InternalError for an unknown opcode."""
-    i = SimpleNamespace(**dict(zip(INSTRUCTION.names or (), record.tolist(), strict=True)))
-    find = _CYCLES.get(i.opcode)
-    if find is None:
-        raise InternalError(f"opcode {i.opcode}")
-    return Cycles(LEAD, find(i, config), cost.DRAIN)
+    return Cycles(LEAD, timing.by_opcode(_CYCLES, record, config), cost.DRAIN)
 
 
 def simulate(program: Program, frames: int) -> Timeline:
     """Play ``frames`` frames. Raises InternalError if the waits can never be met."""
-    costs = [cycles(record, program.config) for record in program.instructions]
-    found = queues(program.instructions, program.config)
-    return play(program.instructions, found, costs, program.config.slots, frames)
+    return timing.simulate(program, frames, cycles)
 
 
 def _table(i: SimpleNamespace) -> int:
     """``load_table``."""
-    if i.flags & Flag.RETAIN or not i.flags & Flag.TABLE:
-        return 0
-    return cost.table_cycles((4096 if i.flags & Flag.WIDE else 256) // ROW_BYTES)
+    return cost.table_cycles(timing.table_rows(i))
 
 
 def _conv(i: SimpleNamespace, config: Config) -> int:

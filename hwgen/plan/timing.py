@@ -8,7 +8,7 @@ simulation. An instruction has three parts: ``lead`` until the part of its engin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 from hwgen.errors import InternalError
 from hwgen.plan.program import INSTRUCTION, LANES, ROW_BYTES, Config, Flag, Opcode, Program, Queue, queues
+
+Found = TypeVar("Found")
 
 MEMORY_LATENCY = 60
 """Cycles from an address to the first data."""
@@ -59,14 +61,21 @@ class Cycles:
 
 def cycles(record: Any, config: Config) -> Cycles:
     """What one instruction takes where memory and ring answer at once. Raises InternalError for an unknown opcode."""
+    return by_opcode(_CYCLES, record, config)
+
+
+def by_opcode(
+    formulas: Mapping[Opcode, Callable[[SimpleNamespace, Config], Found]], record: Any, config: Config
+) -> Found:
+    """What the formula of an instruction's opcode gives. Raises InternalError for an unknown opcode."""
     i = SimpleNamespace(**dict(zip(INSTRUCTION.names or (), record.tolist(), strict=True)))
-    find = _CYCLES.get(i.opcode)
+    find = formulas.get(i.opcode)
     if find is None:
         raise InternalError(f"opcode {i.opcode}")
     return find(i, config)
 
 
-def _table(i: SimpleNamespace) -> int:
+def table_rows(i: SimpleNamespace) -> int:
     """Rows of a table that must be loaded."""
     if i.flags & Flag.RETAIN or not i.flags & Flag.TABLE:
         return 0
@@ -82,7 +91,7 @@ def _conv(i: SimpleNamespace, config: Config) -> Cycles:
     whole, rest = divmod(i.y_rows * -(-i.y_cols // pixels), config.acc_groups)
     runs = [config.acc_groups] * whole + [rest] * (rest > 0)
     array = after = 0  # ends of the array's and the epilogue's part, and what the epilogue itself takes
-    epilogue = 25 + 32 * _table(i) if _table(i) else 0
+    epilogue = 25 + 32 * table_rows(i) if table_rows(i) else 0
     halves = [0, 0]  # when a half of the accumulators is free
     turn = 0
     for first in range(0, i.y_groups, tile):
@@ -93,7 +102,7 @@ def _conv(i: SimpleNamespace, config: Config) -> Cycles:
             after += n * groups * chunks + 1
             halves[turn] = max(array + 37, epilogue - EARLY)  # new sums come later than old ones are read
             turn ^= 1
-    after += 25 + 32 * _table(i) if _table(i) else 2
+    after += 25 + 32 * table_rows(i) if table_rows(i) else 2
     return Cycles(35, array, epilogue - array + (23 if add else 15), after)
 
 
@@ -107,13 +116,13 @@ def _depthwise(i: SimpleNamespace, config: Config) -> Cycles:
         chunks, passes, stride, reads = -(-i.y_cols // 4), -(-h // 2) if w == 4 else -(-5 * h // 9), i.stride_h, 3
     rows = i.y_rows + (i.pad_top if i.x_first else 0)  # a tile below another reads the rows above it first
     group = rows * chunks * max(passes, stride * reads)
-    table = {0: 0, 2: 52, 32: 1012}[_table(i)]
+    table = {0: 0, 2: 52, 32: 1012}[table_rows(i)]
     return Cycles(35 + table, i.y_groups * max(group, h * w + 1), 25)
 
 
 def _eltwise(i: SimpleNamespace, config: Config) -> Cycles:
     words = i.y_groups * i.y_rows * -(-i.y_cols // config.residual_words)
-    return Cycles(12 + (75 if _table(i) else 0), words, 19)
+    return Cycles(12 + (75 if table_rows(i) else 0), words, 19)
 
 
 def _attention(i: SimpleNamespace, config: Config) -> Cycles:
@@ -137,11 +146,11 @@ def _pool(i: SimpleNamespace, config: Config) -> Cycles:
 
 def _linear(i: SimpleNamespace, config: Config) -> Cycles:
     steps = LANES // config.mlp_outputs * i.ci_groups + (config.mlp_outputs == 8)
-    return Cycles(0, i.y_groups * max(steps, 17) + 55 + 32 * _table(i), 0)
+    return Cycles(0, i.y_groups * max(steps, 17) + 55 + 32 * table_rows(i), 0)
 
 
 def _layer_norm(i: SimpleNamespace, config: Config) -> Cycles:
-    return Cycles(0, (LANES // config.mlp_outputs + 17) * i.y_groups + 160 + 32 * _table(i), 0)
+    return Cycles(0, (LANES // config.mlp_outputs + 17) * i.y_groups + 160 + 32 * table_rows(i), 0)
 
 
 def _store(i: SimpleNamespace, config: Config) -> Cycles:
@@ -179,8 +188,9 @@ class Timeline:
         return (self.done[-1] - self.done[skip - 1]) / (len(self.done) - skip)
 
 
-def simulate(program: Program, frames: int) -> Timeline:
-    """Play ``frames`` frames on the queues. Raises InternalError if the waits can never be met."""
+def simulate(program: Program, frames: int, cycles: Callable[[Any, Config], Cycles] = cycles) -> Timeline:
+    """Play ``frames`` frames on the queues, each instruction with the ``cycles`` of a machine. Raises InternalError if
+    the waits can never be met."""
     found = queues(program.instructions, program.config)
     costs = [cycles(record, program.config) for record in program.instructions]
     return play(program.instructions, found, costs, program.config.slots, frames)
