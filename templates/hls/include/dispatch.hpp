@@ -246,14 +246,15 @@ inline void count_complete(Dispatcher& machine, int number) {
 }
 
 // One cycle of a queue. record: its next instruction; issued: those under way; before: instructions of each queue in the
-// groups before this queue's. `serial`: its engine takes the next instruction when the one before is complete.
+// groups before this queue's.
 template <int NUMBER>
 void step_queue(Dispatcher& machine, const ap_uint<16> complete[QUEUES], Queue& queue, Word record[RECORD_WORDS],
-                Word issued[TOKENS * RECORD_WORDS], ap_uint<16> before[QUEUES], bool serial,
-                hls::stream<Word, RECORDS>& records, hls::stream<Word, COMMANDS>& commands,
-                hls::stream<Token, TOKENS>& done, hls::stream<Word, COMMANDS>& traces,
-                hls::stream<Token, TOKENS>& traced) {
+                Word issued[TOKENS * RECORD_WORDS], ap_uint<16> before[QUEUES], hls::stream<Word, RECORDS>& records,
+                hls::stream<Word, COMMANDS>& commands, hls::stream<Token, TOKENS>& done,
+                hls::stream<Word, COMMANDS>& traces, hls::stream<Token, TOKENS>& traced) {
 #pragma HLS INLINE
+  // The MLP engine and the store take the next instruction when the one before is complete.
+  constexpr int MOST = NUMBER == QUEUE_MLP || NUMBER == QUEUE_STORE ? 1 : TOKENS;
   constexpr bool WRITES_TENSOR = NUMBER >= QUEUE_INPUT && NUMBER <= QUEUE_MLP;
   bool completes = false;
   Token token;
@@ -301,7 +302,7 @@ void step_queue(Dispatcher& machine, const ap_uint<16> complete[QUEUES], Queue& 
         advance(machine.run, queue, before, machine.run.counts[NUMBER]);
       }
     } else {
-      queue.sends = ready && queue.flying < (serial ? 1 : TOKENS);
+      queue.sends = ready && queue.flying < MOST;
     }
   }
   if (queue.sends && !commands.full()) {
@@ -409,24 +410,24 @@ inline void dispatch(hls::stream<Run, STARTS>& runs, hls::stream<Word, RECORDS>&
     machine.runs = false;
     finished.write(1);  // Room: there is one start at a time, and its end reads this.
   }
-  step_queue<0>(machine, complete, queues[0], next[0], issued[0], before[0], false, weights_records, weights_commands,
+  step_queue<0>(machine, complete, queues[0], next[0], issued[0], before[0], weights_records, weights_commands,
                 weights_done, traces, traced);
-  step_queue<1>(machine, complete, queues[1], next[1], issued[1], before[1], false, head_records, head_commands,
-                head_done, traces, traced);
-  step_queue<2>(machine, complete, queues[2], next[2], issued[2], before[2], false, input_records, input_commands,
-                input_done, traces, traced);
-  step_queue<3>(machine, complete, queues[3], next[3], issued[3], before[3], false, array_records, array_commands,
-                array_done, traces, traced);
-  step_queue<4>(machine, complete, queues[4], next[4], issued[4], before[4], false, depthwise_records,
-                depthwise_commands, depthwise_done, traces, traced);
-  step_queue<5>(machine, complete, queues[5], next[5], issued[5], before[5], false, eltwise_records, eltwise_commands,
-                eltwise_done, traces, traced);
-  step_queue<6>(machine, complete, queues[6], next[6], issued[6], before[6], false, attention_records,
-                attention_commands, attention_done, traces, traced);
-  step_queue<7>(machine, complete, queues[7], next[7], issued[7], before[7], true, mlp_records, mlp_commands, mlp_done,
+  step_queue<1>(machine, complete, queues[1], next[1], issued[1], before[1], head_records, head_commands, head_done,
                 traces, traced);
-  step_queue<8>(machine, complete, queues[8], next[8], issued[8], before[8], true, store_records, store_commands,
-                store_done, traces, traced);
+  step_queue<2>(machine, complete, queues[2], next[2], issued[2], before[2], input_records, input_commands, input_done,
+                traces, traced);
+  step_queue<3>(machine, complete, queues[3], next[3], issued[3], before[3], array_records, array_commands, array_done,
+                traces, traced);
+  step_queue<4>(machine, complete, queues[4], next[4], issued[4], before[4], depthwise_records, depthwise_commands,
+                depthwise_done, traces, traced);
+  step_queue<5>(machine, complete, queues[5], next[5], issued[5], before[5], eltwise_records, eltwise_commands,
+                eltwise_done, traces, traced);
+  step_queue<6>(machine, complete, queues[6], next[6], issued[6], before[6], attention_records, attention_commands,
+                attention_done, traces, traced);
+  step_queue<7>(machine, complete, queues[7], next[7], issued[7], before[7], mlp_records, mlp_commands, mlp_done,
+                traces, traced);
+  step_queue<8>(machine, complete, queues[8], next[8], issued[8], before[8], store_records, store_commands, store_done,
+                traces, traced);
 }
 
 }  // namespace hwgen
