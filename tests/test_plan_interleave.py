@@ -32,7 +32,7 @@ class Work:
         return interleave(self.steps, self.regions, slots or self.slots, self.ring_rows, self.head_rows, runs)
 
     def group_cycles(self, turns: Sequence[Turn]) -> float:
-        return _group_cycles(self.steps, turns, self.slots, self.ring_rows + self.head_rows)
+        return _group_cycles(self.steps, turns, self.slots)
 
     def fits(self) -> bool:
         """One frame alone: whatever is in use at a time has room in a piece."""
@@ -219,10 +219,10 @@ def test_group_cycles() -> None:
     for second, expected in ((100, 100 + 100 + 2 * (SETTLE + ISSUE)), (300, 2 * 300)):
         steps = chain(Queue.ARRAY) + chain(Queue.DEPTHWISE, cycles=second)
         turns = interleave(steps, (), 2, 8, 8)
-        assert _group_cycles(steps, turns, 2, 16) == expected
+        assert _group_cycles(steps, turns, 2) == expected
     load, reader = Step(Queue.WEIGHTS, Cycles(0, 500, 7), False, 4), Step(Queue.ARRAY, Cycles(0, 10, 0), True, 0, (0,))
     turns = interleave((load, reader), (), 1, 8, 8)
-    assert _group_cycles((load, reader), turns, 1, 16) == 500 + 7 + ISSUE + 10, "four rows that are free again"
+    assert _group_cycles((load, reader), turns, 1) == 500 + 7 + ISSUE + 10, "four rows that are free again"
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -256,13 +256,13 @@ def repeated(turns: list[Turn]) -> list[Turn]:
 def widened(turns: list[Turn]) -> list[Turn]:
     """A run for two slots in one turn."""
     at = find(turns, lambda s: not s.rows)
-    turns[at] = replace(turns[at], slots=3)
+    turns[at] = turns[at]._replace(slots=3)
     return turns
 
 
 def loaded_for_one(turns: list[Turn]) -> list[Turn]:
     at = find(turns, lambda s: s.rows > 0)
-    turns[at] = replace(turns[at], slots=1)
+    turns[at] = turns[at]._replace(slots=1)
     return turns
 
 
@@ -297,14 +297,14 @@ def loaded_early(turns: list[Turn]) -> list[Turn]:
 
 def outside(turns: list[Turn]) -> list[Turn]:
     at = find(turns, lambda s: s.rows > 0)
-    turns[at] = replace(turns[at], row=EXAMPLE.ring_rows - EXAMPLE.steps[turns[at].step].rows + 1)
+    turns[at] = turns[at]._replace(row=EXAMPLE.ring_rows - EXAMPLE.steps[turns[at].step].rows + 1)
     return turns
 
 
 def torn(turns: list[Turn]) -> list[Turn]:
     """A load of a region one row on."""
     at = [n for n, t in enumerate(turns) if EXAMPLE.steps[t.step].region >= 0][-1]
-    turns[at] = replace(turns[at], row=turns[at].row + 1)
+    turns[at] = turns[at]._replace(row=turns[at].row + 1)
     return turns
 
 
@@ -315,7 +315,7 @@ def invaded(turns: list[Turn]) -> list[Turn]:
     members = {t.step for t in turns if EXAMPLE.steps[t.step].region == number}
     end = max(n for n, t in enumerate(turns) if members & {*EXAMPLE.steps[t.step].loads})
     at = next(n for n in range(begin, end) if (s := EXAMPLE.steps[turns[n].step]).rows and s.region < 0)
-    turns[at] = replace(turns[at], row=turns[begin].row)
+    turns[at] = turns[at]._replace(row=turns[begin].row)
     return turns
 
 

@@ -55,8 +55,10 @@ class Cycles:
     def ends(self, begin: Number, before: Number) -> tuple[Number, Number]:
         """Where the main part begins at ``begin`` and the instruction before it in its engine ends at ``before``: when
         main part and instruction end. A main part that is ahead of its epilogue waits: sums have two halves."""
-        end = max(begin + self.main + self.tail, before + self.after)
-        return max(begin + self.main, end - self.tail) if self.after else begin + self.main, end
+        end, epilogue = begin + self.main + self.tail, before + self.after
+        if epilogue > end:
+            end = epilogue
+        return end - self.tail if self.after else begin + self.main, end
 
 
 def cycles(record: Any, config: Config) -> Cycles:
