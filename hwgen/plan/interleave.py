@@ -24,14 +24,12 @@ import numpy.typing as npt
 
 from hwgen.errors import InternalError
 from hwgen.plan.program import Queue
-from hwgen.plan.timing import ISSUE, SETTLE, Cycles
+from hwgen.plan.timing import ISSUE, SETTLE, WHOLE, Cycles
 
 DELAY = 300
 """Largest delay, in cycles; the first run has none."""
 CHANGED = 0.03
 """Share of the delays that change from the best run so far to the next one."""
-WHOLE = frozenset((Queue.MLP, Queue.STORE))
-"""Queues whose instruction begins when the one before is complete, not only its main part."""
 REPLAYED = 4
 """Groups that are played to rate an order; the first two fill the machine."""
 
@@ -149,8 +147,7 @@ class _Machine:
         begin, queue, cycles = self.begin(step, slot), step.queue, step.cycles
         for load in step.loads:
             arrived = self.arrived[load] + cycles.lead
-            if arrived > begin:
-                begin = arrived
+            begin = arrived if arrived > begin else begin
         free, end = cycles.ends(begin, self.ended[queue])
         self.ended[queue] = end
         self.engine[queue] = end if queue in WHOLE else free
@@ -189,9 +186,7 @@ class _Frame:
 class _Group:
     """The list scheduler."""
 
-    def __init__(
-        self, frame: _Frame, slots: int, rings: tuple[_Ring, _Ring], delays: npt.NDArray[np.float64]
-    ) -> None:
+    def __init__(self, frame: _Frame, slots: int, rings: tuple[_Ring, _Ring], delays: npt.NDArray[np.float64]) -> None:
         self.frame, self.steps, self.slots, self.rings = frame, frame.steps, slots, rings
         self.delays = delays.tolist()
         self.turns: list[Turn] = []
