@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from hwgen import ir
-from hwgen.errors import FitError
-from hwgen.plan import Options, cost, plan
+from hwgen.errors import FitError, InternalError
+from hwgen.plan import Options, cost, layout, plan
 from hwgen.plan.allocate import Life, place
+from hwgen.plan.assemble import Blobs, blob_rows
 from hwgen.plan.kernel import Kernel, describe
 from hwgen.plan.lower import choose_weights, cut, modes, run_cycles, tile_rows
 from hwgen.plan.program import Config, Queue
@@ -174,6 +175,20 @@ def test_chunks_cover_all_groups_once() -> None:
                     assert chunk.rows <= max(ring // 2, tile_rows(kernel, tile))
                     group += chunk.groups
                 assert group == kernel.groups
+
+
+def test_blobs_are_encoded_once() -> None:
+    kernel, blobs = conv_kernel(64, 96), Blobs()
+    weights = cut(kernel, 2, 1, 64)
+    assert weights is not None and len(weights.chunks) > 1
+    for tile in (2, 1, 2):
+        for chunk in weights.chunks:
+            found = blobs.encoded(kernel, chunk, tile)
+            assert found == layout.stripe(blob_rows(kernel, chunk.group0, chunk.groups, tile))
+            assert blobs.encoded(kernel, chunk, tile) is found
+    chunk = weights.chunks[-1]
+    with pytest.raises(InternalError, match=f"blob has {chunk.rows} rows, planned {chunk.rows + 1}"):
+        Blobs().encoded(kernel, replace(chunk, rows=chunk.rows + 1), 2)
 
 
 def test_mode_with_the_fewest_cycles() -> None:
