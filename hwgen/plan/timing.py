@@ -218,7 +218,7 @@ def play(
     done: list[int] = []
     memory = START
     heads: list[tuple[int, int, int]] = []  # heap: when its main part may begin, queue, when its engine may have it
-    blocked: list[list[int]] = [[] for _ in Queue]  # queues whose next instruction needs more of this one's complete
+    blocked: dict[tuple[int, int], list[int]] = {}  # queues that wait for so many complete instructions of another
 
     def offer(q: int) -> None:
         """The next instruction of a queue joins the heads; while it is not known when it can, it is blocked."""
@@ -233,7 +233,7 @@ def play(
             for e, wait in needs[index]:
                 count = group * len(members[e]) + wait
                 if count > len(complete[e]):
-                    blocked[e].append(q)
+                    blocked.setdefault((e, count), []).append(q)
                     return
                 if count > 0:
                     at = max(at, complete[e][count - 1])
@@ -263,8 +263,7 @@ def play(
                 done.append(end)
         else:
             complete[q].append(at)
-        again, blocked[q] = blocked[q], []
-        for other in (q, *again):
+        for other in (q, *blocked.pop((q, len(complete[q])), ())):
             offer(other)
     for q, own in enumerate(members):
         if len(complete[q]) < totals[q]:
