@@ -142,20 +142,20 @@ def assemble(
     frame.store(homes[graph.output])
     steps = frame.steps()
     turns = interleave(steps, frame.regions, config.slots, config.ring_rows, config.head_rows, orders)
+    body = frame.array()[[turn.step for turn in turns]]
+    body["slots"] = [turn.slots for turn in turns]
     rows: dict[int, int] = {}
-    records: list[np.void] = []
-    for turn in turns:
-        record = frame.records[turn.step].copy()
-        record["slots"] = turn.slots
+    w_row, t_row, kernel = (body[name].tolist() for name in ("w_row", "t_row", "kernel"))
+    for at, turn in enumerate(turns):
         if turn.row >= 0:
-            rows[turn.step] = record["w_row"] = turn.row
+            rows[turn.step] = w_row[at] = turn.row
         elif (table := frame.table_at[turn.step]) is not None:
             (load,) = steps[turn.step].loads
-            record["w_row"] = rows[load] if table else 0
-            record["t_row"] = rows[load] + table if kernels[int(record["kernel"])].table else 0
-        records.append(record)
+            w_row[at] = rows[load] if table else 0
+            t_row[at] = rows[load] + table if kernels[kernel[at]].table else 0
+    body["w_row"], body["t_row"] = w_row, t_row
     weights_bytes = b"".join(frame.data)
-    body = synchronize(np.array(records, INSTRUCTION), config, weights_bytes)
+    body = synchronize(body, config, weights_bytes)
     header = _header(graph, kernels, config, len(body), len(weights_bytes))
     return Program(config, header, body, weights_bytes).linked()
 
@@ -249,9 +249,12 @@ class _Frame:
         )
         self._append(record, None, ())
 
+    def array(self) -> npt.NDArray[Any]:
+        return np.array(self.records, INSTRUCTION)
+
     def steps(self) -> list[Step]:
         """What the interleaver needs to know of each record."""
-        records = np.array(self.records, INSTRUCTION)
+        records = self.array()
         found = queues(records, self.config)
         result = []
         for record, queue, (loads, region) in zip(records, found.tolist(), self._links, strict=True):
