@@ -84,14 +84,22 @@ class _Ring:
     end: int
     next: int = 0
     live: dict[int, _Rows] = field(default_factory=dict)
+    failed: set[tuple[int, int]] = field(default_factory=set)
+    """What was not found since ``live`` changed: frames that wait ask again and again"""
 
     def find(self, rows: int, beside: int = 0) -> int | None:
         """First of ``rows`` free rows in a piece that leave ``beside`` rows in a piece; None if there are none."""
+        if (rows, beside) in self.failed:
+            return None
         if self._free(self.next, rows, beside):
             return self.next
         starts = {self.first, *(r.end for r in self.live.values())}
         around = sorted(s for s in starts if s >= self.next) + sorted(s for s in starts if s < self.next)
-        return next((start for start in around if self._free(start, rows, beside)), None)
+        for start in around:
+            if self._free(start, rows, beside):
+                return start
+        self.failed.add((rows, beside))
+        return None
 
     def _free(self, start: int, rows: int, beside: int) -> bool:
         end = start + rows
@@ -102,6 +110,15 @@ class _Ring:
     def take(self, key: int, start: int, rows: int, pending: int) -> None:
         self.live[key] = _Rows(start, start + rows, pending)
         self.next = start + rows
+        self.failed.clear()
+
+    def read(self, key: int) -> None:
+        """One of the readings is through; behind the last one the rows are free."""
+        rows = self.live[key]
+        rows.pending -= 1
+        if not rows.pending:
+            del self.live[key]
+            self.failed.clear()
 
 
 class _Owners:
@@ -251,11 +268,9 @@ class _Group:
         return True
 
     def _read(self, load: int, free: float) -> None:
-        owner, live = self.frame.owner[load], self._ring(self.steps[load]).live
+        owner = self.frame.owner[load]
         self.freed[owner] = free
-        live[owner].pending -= 1
-        if not live[owner].pending:
-            del live[owner]
+        self._ring(self.steps[load]).read(owner)
 
 
 def interleave(
