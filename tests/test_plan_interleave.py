@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hwgen.errors import InternalError
-from hwgen.plan.interleave import Region, Step, Turn, _group_cycles, _Ring, interleave
+from hwgen.plan.interleave import Region, Step, Turn, _group_cycles, _Owners, _Ring, interleave
 from hwgen.plan.program import Queue
 from hwgen.plan.timing import ISSUE, SETTLE, Cycles
 
@@ -223,6 +223,19 @@ def test_group_cycles() -> None:
     load, reader = Step(Queue.WEIGHTS, Cycles(0, 500, 7), False, 4), Step(Queue.ARRAY, Cycles(0, 10, 0), True, 0, (0,))
     turns = interleave((load, reader), (), 1, 8, 8)
     assert _group_cycles((load, reader), turns, 1) == 500 + 7 + ISSUE + 10, "four rows that are free again"
+
+
+def test_owners_of_rows() -> None:
+    """Against an array with the owner of each row."""
+    rng, owners, rows, shared = np.random.default_rng(3), _Owners(), np.full(60, -1), 0
+    for number in range(500):
+        first = int(rng.integers(60))
+        size = int(rng.integers(1, 61 - first))
+        before = owners.take(first, size, number)
+        assert set(before) == {*rows[first : first + size].tolist()} - {-1}
+        rows[first : first + size] = number
+        shared += len(before) > 1
+    assert shared > 100
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -122,13 +122,13 @@ class _Ring:
 
 
 class _Owners:
-    """Whose the rows of the rings were last: spans ``(first, end, owner)`` in order."""
+    """Who had the rows of the rings last: spans ``(first, end, owner)`` in order."""
 
     def __init__(self) -> None:
         self.spans: list[tuple[int, int, int]] = []
 
     def take(self, first: int, rows: int, owner: int) -> list[int]:
-        """Give rows to an owner; whose they were."""
+        """Give rows to an owner; returns those who had some of them."""
         end = first + rows
         low = bisect_right(self.spans, first, key=itemgetter(1))
         high = bisect_left(self.spans, end, low, key=itemgetter(0))
@@ -173,7 +173,7 @@ class _Machine:
         return free
 
     def load(self, number: int, free: float) -> None:
-        """A step loads its rows, which the last reader leaves when they are ``free``."""
+        """A step loads its rows; ``free``: when the last reader of what they hold is through."""
         step = self.steps[number]
         queue, cycles = step.queue, step.cycles
         loader = self.loader[queue]
@@ -319,7 +319,8 @@ def _group_cycles(steps: Sequence[Step], turns: Sequence[Turn], slots: int) -> f
 
 
 def _overwritten(steps: Sequence[Step], turns: Sequence[Turn]) -> dict[int, list[int]]:
-    """For each load those whose rows it takes, in a group that follows another one."""
+    """For each load those whose rows it takes, in a group that follows another one. In a first group some of them come
+    later, which no reader has been through."""
     owners = _Owners()
     loads = [(turn.step, turn.row, steps[turn.step].rows) for turn in turns if turn.row >= 0]
     for step, row, rows in loads:
