@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hwgen.errors import InternalError
-from hwgen.plan.interleave import Region, Step, Turn, _group_cycles, _Ring, interleave
+from hwgen.plan.interleave import Region, Step, Turn, _group_cycles, _Owners, _Ring, interleave
 from hwgen.plan.program import Queue
 from hwgen.plan.timing import ISSUE, SETTLE, Cycles
 
@@ -32,7 +32,7 @@ class Work:
         return interleave(self.steps, self.regions, slots or self.slots, self.ring_rows, self.head_rows, runs)
 
     def group_cycles(self, turns: Sequence[Turn]) -> float:
-        return _group_cycles(self.steps, turns, self.slots, self.ring_rows + self.head_rows)
+        return _group_cycles(self.steps, turns, self.slots)
 
     def fits(self) -> bool:
         """One frame alone: whatever is in use at a time has room in a piece."""
@@ -219,10 +219,23 @@ def test_group_cycles() -> None:
     for second, expected in ((100, 100 + 100 + 2 * (SETTLE + ISSUE)), (300, 2 * 300)):
         steps = chain(Queue.ARRAY) + chain(Queue.DEPTHWISE, cycles=second)
         turns = interleave(steps, (), 2, 8, 8)
-        assert _group_cycles(steps, turns, 2, 16) == expected
+        assert _group_cycles(steps, turns, 2) == expected
     load, reader = Step(Queue.WEIGHTS, Cycles(0, 500, 7), False, 4), Step(Queue.ARRAY, Cycles(0, 10, 0), True, 0, (0,))
     turns = interleave((load, reader), (), 1, 8, 8)
-    assert _group_cycles((load, reader), turns, 1, 16) == 500 + 7 + ISSUE + 10, "four rows that are free again"
+    assert _group_cycles((load, reader), turns, 1) == 500 + 7 + ISSUE + 10, "four rows that are free again"
+
+
+def test_owners_of_rows() -> None:
+    """Against an array with the owner of each row."""
+    rng, owners, rows, shared = np.random.default_rng(3), _Owners(), np.full(60, -1), 0
+    for number in range(500):
+        first = int(rng.integers(60))
+        size = int(rng.integers(1, 61 - first))
+        before = owners.take(first, size, number)
+        assert set(before) == {*rows[first : first + size].tolist()} - {-1}
+        rows[first : first + size] = number
+        shared += len(before) > 1
+    assert shared > 100
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -256,13 +269,13 @@ def repeated(turns: list[Turn]) -> list[Turn]:
 def widened(turns: list[Turn]) -> list[Turn]:
     """A run for two slots in one turn."""
     at = find(turns, lambda s: not s.rows)
-    turns[at] = replace(turns[at], slots=3)
+    turns[at] = turns[at]._replace(slots=3)
     return turns
 
 
 def loaded_for_one(turns: list[Turn]) -> list[Turn]:
     at = find(turns, lambda s: s.rows > 0)
-    turns[at] = replace(turns[at], slots=1)
+    turns[at] = turns[at]._replace(slots=1)
     return turns
 
 
@@ -297,14 +310,14 @@ def loaded_early(turns: list[Turn]) -> list[Turn]:
 
 def outside(turns: list[Turn]) -> list[Turn]:
     at = find(turns, lambda s: s.rows > 0)
-    turns[at] = replace(turns[at], row=EXAMPLE.ring_rows - EXAMPLE.steps[turns[at].step].rows + 1)
+    turns[at] = turns[at]._replace(row=EXAMPLE.ring_rows - EXAMPLE.steps[turns[at].step].rows + 1)
     return turns
 
 
 def torn(turns: list[Turn]) -> list[Turn]:
     """A load of a region one row on."""
     at = [n for n, t in enumerate(turns) if EXAMPLE.steps[t.step].region >= 0][-1]
-    turns[at] = replace(turns[at], row=turns[at].row + 1)
+    turns[at] = turns[at]._replace(row=turns[at].row + 1)
     return turns
 
 
@@ -315,7 +328,7 @@ def invaded(turns: list[Turn]) -> list[Turn]:
     members = {t.step for t in turns if EXAMPLE.steps[t.step].region == number}
     end = max(n for n, t in enumerate(turns) if members & {*EXAMPLE.steps[t.step].loads})
     at = next(n for n in range(begin, end) if (s := EXAMPLE.steps[turns[n].step]).rows and s.region < 0)
-    turns[at] = replace(turns[at], row=turns[begin].row)
+    turns[at] = turns[at]._replace(row=turns[begin].row)
     return turns
 
 
@@ -415,12 +428,11 @@ def test_ring_rows_go_round() -> None:
     rows = []
     for key, size in enumerate((40, 40, 30, 50, 50)):
         while (start := ring.find(size)) is None:
-            del ring.live[min(ring.live)]  # the oldest
+            ring.read(min(ring.live))  # the oldest
         ring.take(key, start, size, 1)
         rows.append(start)
     assert rows == [100, 140, 100, 130, 100]
-    ring.live.clear()
-    ring.next = 150
+    ring = _Ring(100, 200, 150)
     assert ring.find(20, 30) == 150 and ring.find(20, 50) == 150, "50 rows before it"
     assert ring.find(20, 80) == 100, "no room in a piece for 80 rows if it began at 150"
     assert ring.find(60, 41) is None and ring.find(101) is None

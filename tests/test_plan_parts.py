@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from hwgen import ir
-from hwgen.errors import FitError
-from hwgen.plan import Options, cost, plan
+from hwgen.errors import FitError, InternalError
+from hwgen.plan import Options, cost, layout, plan
 from hwgen.plan.allocate import Life, place
+from hwgen.plan.assemble import Blobs, blob_rows
 from hwgen.plan.kernel import Kernel, describe
-from hwgen.plan.lower import choose_weights, cut, modes, run_cycles, tile_rows
+from hwgen.plan.lower import choose_weights, cut, cut_rows, draft, lower, modes, run_cycles, tile_rows, work
 from hwgen.plan.program import Config, Queue
 from hwgen.plan.refuse import refuse
 from hwgen.plan.schedule import Segment, last_readers, pieces, play
@@ -176,11 +177,24 @@ def test_chunks_cover_all_groups_once() -> None:
                 assert group == kernel.groups
 
 
+def test_blobs_are_encoded_once() -> None:
+    kernel, blobs = conv_kernel(64, 96), Blobs()
+    weights = cut(kernel, 2, 1, 64)
+    assert weights is not None and len(weights.chunks) > 1
+    for tile in (2, 1, 2):
+        for chunk in weights.chunks:
+            found = blobs.encoded(kernel, chunk, tile)
+            assert found == layout.stripe(blob_rows(kernel, chunk.group0, chunk.groups, tile))
+            assert blobs.encoded(kernel, chunk, tile) is found
+    chunk = weights.chunks[-1]
+    with pytest.raises(InternalError, match=f"blob has {chunk.rows} rows, planned {chunk.rows + 1}"):
+        Blobs().encoded(kernel, replace(chunk, rows=chunk.rows + 1), 2)
+
+
 def test_mode_with_the_fewest_cycles() -> None:
     for size in (5, 7, 14, 28):
         for kernel in (conv_kernel(128, 256, size=size), conv_kernel(16, 16, size=size), conv_kernel(48, 64, 3, size)):
-            runs = [(0, size, kernel.pointwise)]
-            chosen = choose_weights(kernel, runs, Config(), 64.0)
+            chosen = choose_weights(kernel, ((size, kernel.pointwise, 1),), Config(), 64.0)
             assert chosen is not None
             totals = {}
             for mode in modes(kernel, 16):
@@ -189,6 +203,30 @@ def test_mode_with_the_fewest_cycles() -> None:
                 run = sum(run_cycles(kernel, Config(), mode, c.groups, size, kernel.pointwise) for c in weights.chunks)
                 totals[mode] = run + sum(cost.load_cycles(c.rows, 64.0) for c in weights.chunks)
             assert totals[chosen.mode] == min(totals.values())
+
+
+def test_a_draft_takes_what_its_actions_take() -> None:
+    """Segments with kernels that stay in the ring, with kernels that are loaded again, and with an attention."""
+    seen = set()
+    for seed in range(12):
+        graph = random_graph(seed, blocks=4, head=False)
+        kernels, last = describe(graph), last_readers(describe(graph), graph.output)
+        heights = {k.y: k.height for k in kernels}
+        whole = [Segment(k.index, k.index + 1, k.height) for k in kernels]
+        tiled = [Segment(0, n, 2) for n in range(2, 6) if all(k.tileable for k in kernels[:n])]
+        for segment in (*whole, *tiled):
+            rectangles = cut_rows(kernels, play(kernels, segment, last), heights)
+            for ring in (96, 200, 4096):
+                config = Config(ring_rows=ring)
+                found = {i: work(kernels[i], shapes, config, 64.0) for i, shapes in rectangles.shapes.items()}
+                works = {i: w for i, w in found.items() if w is not None}
+                if len(works) == len(found):
+                    drafted = draft(rectangles, works, ring)
+                    lowered = lower(kernels, drafted, config, 64.0)
+                    assert lowered.cycles == drafted.cycles == sum(a.cycles for a in lowered.actions)
+                    seen.add(("resident", len(drafted.resident) > 0, len(works) > len(drafted.resident)))
+                    seen.add(kernels[segment.start].kind)
+    assert seen >= {("resident", True, False), ("resident", True, True), ("resident", False, True), "attention"}
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from hwgen import ir
 from hwgen.errors import FitError, Problem
 from hwgen.plan import cost, network, timing
-from hwgen.plan.assemble import assemble, trace_offsets
+from hwgen.plan.assemble import Blobs, assemble, trace_offsets
 from hwgen.plan.kernel import Kernel, describe
 from hwgen.plan.program import Config, Program
 from hwgen.plan.proof import prove
@@ -109,10 +109,11 @@ def plan(
     refuse(kernels)
     limits = {name: int(board.limits[name]) for name in ("dsp", "bram36", "lut", "ff")}
     rate = board.ddr_bytes_per_second / (clock * 1e6)
+    blobs = Blobs()
     made: dict[Config, tuple[Program, float]] = {}
 
     def interval(design: Design, orders: int = ORDERS) -> float:
-        program = assemble(graph, kernels, design.lowered, design.places, design.config, orders)
+        program = assemble(graph, kernels, design.lowered, design.places, design.config, blobs, orders)
         slots = design.config.slots
         cycles = timing.simulate(program, MODELLED_GROUPS * slots).interval(2 * slots)
         if design.config not in made or cycles < made[design.config][1]:

@@ -121,10 +121,11 @@ def assemble(
     lowered: Sequence[Lowered],
     places: dict[str, Place],
     config: Config,
+    blobs: Blobs,
     orders: int = 1,
 ) -> Program:
-    """The Program. ``places`` has a pad for each tensor, VECTOR for those of the vector memory. Of ``orders`` orders of
-    the frames the best is taken.
+    """The Program. ``places`` has a pad for each tensor, VECTOR for those of the vector memory; ``blobs`` are of these
+    kernels. Of ``orders`` orders of the frames the best is taken.
 
     Raises InternalError for a field that does not fit; the checks before should have refused it.
     """
@@ -133,7 +134,7 @@ def assemble(
         k.y: Home(*places[k.y], layout.plane_rows(rings[k.y], k.width), rings[k.y], k.width, k.groups, k.height)
         for k in kernels
     }
-    frame = _Frame(graph, kernels, homes, config)
+    frame = _Frame(graph, kernels, homes, config, blobs)
     for segment in lowered:
         frame.enter(segment)
         for action in segment.actions:
@@ -141,20 +142,20 @@ def assemble(
     frame.store(homes[graph.output])
     steps = frame.steps()
     turns = interleave(steps, frame.regions, config.slots, config.ring_rows, config.head_rows, orders)
+    body = frame.array()[[turn.step for turn in turns]]
+    body["slots"] = [turn.slots for turn in turns]
     rows: dict[int, int] = {}
-    records: list[np.void] = []
-    for turn in turns:
-        record = frame.records[turn.step].copy()
-        record["slots"] = turn.slots
+    w_row, t_row, kernel = (body[name].tolist() for name in ("w_row", "t_row", "kernel"))
+    for at, turn in enumerate(turns):
         if turn.row >= 0:
-            rows[turn.step] = record["w_row"] = turn.row
+            rows[turn.step] = w_row[at] = turn.row
         elif (table := frame.table_at[turn.step]) is not None:
             (load,) = steps[turn.step].loads
-            record["w_row"] = rows[load] if table else 0
-            record["t_row"] = rows[load] + table if kernels[int(record["kernel"])].table else 0
-        records.append(record)
+            w_row[at] = rows[load] if table else 0
+            t_row[at] = rows[load] + table if kernels[kernel[at]].table else 0
+    body["w_row"], body["t_row"] = w_row, t_row
     weights_bytes = b"".join(frame.data)
-    body = synchronize(np.array(records, INSTRUCTION), config, weights_bytes)
+    body = synchronize(body, config, weights_bytes)
     header = _header(graph, kernels, config, len(body), len(weights_bytes))
     return Program(config, header, body, weights_bytes).linked()
 
@@ -185,8 +186,10 @@ def _header(
 class _Frame:
     """The instructions of one frame, without slots and ring rows, and weights.bin: each blob is stored once."""
 
-    def __init__(self, graph: ir.Graph, kernels: Sequence[Kernel], homes: dict[str, Home], config: Config) -> None:
-        self.graph, self.kernels, self.homes, self.config = graph, kernels, homes, config
+    def __init__(
+        self, graph: ir.Graph, kernels: Sequence[Kernel], homes: dict[str, Home], config: Config, blobs: Blobs
+    ) -> None:
+        self.graph, self.kernels, self.homes, self.config, self.blobs = graph, kernels, homes, config, blobs
         self.trace = trace_offsets(kernels)
         self.records: list[Any] = []
         self.table_at: list[int | None] = []
@@ -211,7 +214,7 @@ class _Frame:
         kernel, weights = self.kernels[action.kernel], segment.weights[action.kernel]
         chunk, key = weights.chunks[action.chunk], (action.kernel, action.chunk)
         if action.load:
-            ddr = self._blob((*key, weights.mode), kernel, chunk, self.config.blocks >> weights.mode)
+            ddr = self._ddr_row((*key, weights.mode), chunk)
             self._loads[key] = len(self.records)
             # the queue follows from the ring; the row itself comes with the turn
             first = self.config.ring_rows if kernel.head else 0
@@ -246,9 +249,12 @@ class _Frame:
         )
         self._append(record, None, ())
 
+    def array(self) -> npt.NDArray[Any]:
+        return np.array(self.records, INSTRUCTION)
+
     def steps(self) -> list[Step]:
         """What the interleaver needs to know of each record."""
-        records = np.array(self.records, INSTRUCTION)
+        records = self.array()
         found = queues(records, self.config)
         result = []
         for record, queue, (loads, region) in zip(records, found.tolist(), self._links, strict=True):
@@ -262,19 +268,36 @@ class _Frame:
         self.table_at.append(table)
         self._links.append((loads, region))
 
-    def _blob(self, key: tuple[int, int, int], kernel: Kernel, chunk: Chunk, tile: int) -> int:
-        """DDR row of a chunk; encodes it the first time."""
+    def _ddr_row(self, key: tuple[int, int, int], chunk: Chunk) -> int:
+        """DDR row of a chunk, by kernel, number and mode; its blob joins weights.bin the first time."""
         if key not in self._ddr:
-            rows = blob_rows(self.graph, kernel, chunk.group0, chunk.groups, tile)
-            if len(rows) != chunk.rows:
-                raise InternalError(f"{kernel.op.name}: blob has {len(rows)} rows, planned {chunk.rows}")
+            kernel, _, mode = key
             self._ddr[key] = self._size
-            self.data.append(layout.stripe(rows))
-            self._size += len(rows)
+            self.data.append(self.blobs.encoded(self.kernels[kernel], chunk, self.config.blocks >> mode))
+            self._size += chunk.rows
         return self._ddr[key]
 
 
-def blob_rows(graph: ir.Graph, kernel: Kernel, group0: int, groups: int, tile: int) -> npt.NDArray[np.uint8]:
+class Blobs:
+    """Blobs of a graph's kernels as they lie in weights.bin. Machines that are compared cut many kernels in the same
+    way, so each blob is encoded once for all of them."""
+
+    def __init__(self) -> None:
+        self._encoded: dict[tuple[int, int, int, int], bytes] = {}
+
+    def encoded(self, kernel: Kernel, chunk: Chunk, tile: int) -> bytes:
+        """The blob of a chunk with output tiles of ``tile`` channel groups. Raises InternalError if it does not have
+        the rows that were planned."""
+        key = kernel.index, chunk.group0, chunk.groups, tile
+        if key not in self._encoded:
+            rows = blob_rows(kernel, chunk.group0, chunk.groups, tile)
+            if len(rows) != chunk.rows:
+                raise InternalError(f"{kernel.op.name}: blob has {len(rows)} rows, planned {chunk.rows}")
+            self._encoded[key] = layout.stripe(rows)
+        return self._encoded[key]
+
+
+def blob_rows(kernel: Kernel, group0: int, groups: int, tile: int) -> npt.NDArray[np.uint8]:
     """The constants of some output groups of a kernel, table last: uint8 (rows, 128)."""
     op, zero = kernel.op, kernel.x_zero
     parts: list[npt.NDArray[np.uint8]] = []

@@ -252,7 +252,12 @@ def _row_luts(config: Config) -> float:
 
 
 def _total(config: Config, *where: str) -> float:
-    return sum(p.count(config) * p.each(config) for p in PARTS if p.where in where)
+    return sum(p.count(config) * p.each(config) for p in _parts(where))
+
+
+@lru_cache
+def _parts(where: tuple[str, ...]) -> tuple[Part, ...]:
+    return tuple(p for p in PARTS if p.where in where)
 
 
 def _luts(config: Config) -> float:
@@ -451,14 +456,18 @@ PARTS: tuple[Part, ...] = (
 """Everything that is counted. A test compares the multipliers and memories with the pragmas of the C++."""
 
 
+RESOURCES = {"dsp": ("dsp",), "bram36": ("bram",), "lut": ("fabric", "logic", "lutram"), "ff": ("register",)}
+"""Where the parts lie of which a resource is the sum."""
+
+
+def resource(config: Config, name: str) -> int:
+    """Estimated DSP, BRAM36, LUT or FF of the machine: the sum of its :data:`PARTS`."""
+    return round(_total(config, *RESOURCES[name]))
+
+
 def resources(config: Config) -> dict[str, int]:
-    """Estimated DSP, BRAM36, LUT and FF of the machine: sums of :data:`PARTS`."""
-    return {
-        "dsp": round(_total(config, "dsp")),
-        "bram36": round(_total(config, "bram")),
-        "lut": round(_total(config, "fabric", "logic", "lutram")),
-        "ff": round(_total(config, "register")),
-    }
+    """All of them."""
+    return {name: resource(config, name) for name in RESOURCES}
 
 
 def _has(config: Config, queue: Queue) -> bool:

@@ -13,15 +13,18 @@ others. The frame that is furthest behind never waits, because what it needs was
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import InternalError
 from hwgen.plan.program import Queue
-from hwgen.plan.timing import ISSUE, SETTLE, Cycles
+from hwgen.plan.timing import ISSUE, SETTLE, WHOLE, Cycles
 
 DELAY = 300
 """Largest delay, in cycles; the first run has none."""
@@ -55,8 +58,7 @@ class Region:
     beside: int
 
 
-@dataclass(frozen=True)
-class Turn:
+class Turn(NamedTuple):
     """A step in the group's order: for which slots, and for loads the first ring row."""
 
     step: int
@@ -69,7 +71,7 @@ class _Rows:
     """Rows of a ring that are in use."""
 
     first: int
-    count: int
+    end: int
     pending: int
     """readings still to come"""
 
@@ -82,138 +84,193 @@ class _Ring:
     end: int
     next: int = 0
     live: dict[int, _Rows] = field(default_factory=dict)
+    failed: set[tuple[int, int]] = field(default_factory=set)
+    """What was not found since ``live`` changed: frames that wait ask again and again"""
 
     def find(self, rows: int, beside: int = 0) -> int | None:
         """First of ``rows`` free rows in a piece that leave ``beside`` rows in a piece; None if there are none."""
-        starts = [self.next, self.first, *(r.first + r.count for r in self.live.values())]
-        for start in sorted(starts, key=lambda s: (s < self.next, s)):
-            end = start + rows
-            taken = any(start < r.first + r.count and r.first < end for r in self.live.values())
-            if end <= self.end and not taken and max(self.end - end, start - self.first) >= beside:
+        if (rows, beside) in self.failed:
+            return None
+        if self._free(self.next, rows, beside):
+            return self.next
+        starts = {self.first, *(r.end for r in self.live.values())}
+        around = sorted(s for s in starts if s >= self.next) + sorted(s for s in starts if s < self.next)
+        for start in around:
+            if self._free(start, rows, beside):
                 return start
+        self.failed.add((rows, beside))
         return None
 
+    def _free(self, start: int, rows: int, beside: int) -> bool:
+        end = start + rows
+        if end > self.end or max(self.end - end, start - self.first) < beside:
+            return False
+        return not any(start < r.end and r.first < end for r in self.live.values())
+
     def take(self, key: int, start: int, rows: int, pending: int) -> None:
-        self.live[key] = _Rows(start, rows, pending)
+        self.live[key] = _Rows(start, start + rows, pending)
         self.next = start + rows
+        self.failed.clear()
+
+    def read(self, key: int) -> None:
+        """One of the readings is through; behind the last one the rows are free."""
+        rows = self.live[key]
+        rows.pending -= 1
+        if not rows.pending:
+            del self.live[key]
+            self.failed.clear()
+
+
+class _Owners:
+    """Who had the rows of the rings last: spans ``(first, end, owner)`` in order."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[int, int, int]] = []
+
+    def take(self, first: int, rows: int, owner: int) -> list[int]:
+        """Give rows to an owner; returns those who had some of them."""
+        end = first + rows
+        low = bisect_right(self.spans, first, key=itemgetter(1))
+        high = bisect_left(self.spans, end, low, key=itemgetter(0))
+        before = self.spans[low:high]
+        now = [(first, end, owner)]
+        if before and before[0][0] < first:
+            now.insert(0, (before[0][0], first, before[0][2]))
+        if before and before[-1][1] > end:
+            now.append((end, before[-1][1], before[-1][2]))
+        self.spans[low:high] = now
+        return [owner for _, _, owner in before]
+
+
+class _Machine:
+    """The scheduler's model of the machine: when pads, engines and loaders are free, and when weights have arrived."""
+
+    def __init__(self, steps: Sequence[Step], slots: int) -> None:
+        self.steps = steps
+        self.pads = [0.0] * slots
+        self.engine = [0.0] * len(Queue)
+        self.ended = [0.0] * len(Queue)
+        self.loader = [0.0] * len(Queue)
+        self.arrived = [0.0] * len(steps)
+
+    def begin(self, step: Step, slot: int) -> float:
+        """When a step of a frame could begin, weights aside."""
+        begin = self.pads[slot] + step.cycles.lead if step.body else float(step.cycles.lead)
+        engine = self.engine[step.queue]
+        return engine if engine > begin else begin
+
+    def run(self, step: Step, slot: int) -> float:
+        """A step runs: when it has read its weights."""
+        begin, queue, cycles = self.begin(step, slot), step.queue, step.cycles
+        for load in step.loads:
+            arrived = self.arrived[load] + cycles.lead
+            begin = arrived if arrived > begin else begin
+        free, end = cycles.ends(begin, self.ended[queue])
+        self.ended[queue] = end
+        self.engine[queue] = end if queue in WHOLE else free
+        if step.body:
+            self.pads[slot] = end + SETTLE + ISSUE
+        return free
+
+    def load(self, number: int, free: float) -> None:
+        """A step loads its rows; ``free``: when the last reader of what they hold is through."""
+        step = self.steps[number]
+        queue, cycles = step.queue, step.cycles
+        loader = self.loader[queue]
+        self.loader[queue] = end = (free if free > loader else loader) + cycles.main
+        self.arrived[number] = end + cycles.tail + ISSUE
+
+
+class _Frame:
+    """The steps that all frames execute, and what follows from them for every order.
+
+    Rows of a ring have an owner: a load, by its step, or a region, by ``len(steps)`` and its number.
+    """
+
+    def __init__(self, steps: Sequence[Step], regions: Sequence[Region]) -> None:
+        self.steps, self.regions = steps, regions
+        self.next_run = list(range(len(steps)))  # from a step the first that runs
+        for at in reversed(range(len(steps) - 1)):
+            if steps[at].rows:
+                self.next_run[at] = self.next_run[at + 1]
+        self.owner = [number if s.region < 0 else len(steps) + s.region for number, s in enumerate(steps)]
+        self.readings = [0] * (len(steps) + len(regions))
+        for step in steps:
+            for load in step.loads:
+                self.readings[self.owner[load]] += 1
 
 
 class _Group:
     """The list scheduler."""
 
-    def __init__(
-        self,
-        steps: Sequence[Step],
-        regions: Sequence[Region],
-        slots: int,
-        rings: tuple[_Ring, _Ring],
-        delays: npt.NDArray[np.float64],
-    ) -> None:
-        self.steps, self.regions, self.slots = steps, regions, slots
-        self.rings = rings
+    def __init__(self, frame: _Frame, slots: int, rings: tuple[_Ring, _Ring], delays: npt.NDArray[np.float64]) -> None:
+        self.frame, self.steps, self.slots, self.rings = frame, frame.steps, slots, rings
         self.delays = delays.tolist()
-        self.readings = [0] * len(steps)
-        for step in steps:
-            for load in step.loads:
-                self.readings[load] += 1
-        self.region_readings = [0] * len(regions)
-        for number, step in enumerate(steps):
-            if step.region >= 0:
-                self.region_readings[step.region] += self.readings[number]
         self.turns: list[Turn] = []
-        self.row: dict[int, int] = {}  # of the loads that have been given out
-        self.region_next: dict[int, int] = {}  # next row of a region
+        self.machine = _Machine(frame.steps, slots)
+        self.owners = _Owners()
+        self.freed = [0.0] * len(frame.readings)  # when an owner's rows were read last
+        self.loaded = [False] * len(frame.steps)
+        self.next_row: dict[int, int] = {}  # of a region whose first rows are loaded
         self.position = [0] * slots
-        self.chain = [0.0] * slots  # when the frame's pads are free
-        self.engine = [0.0] * len(Queue)
-        self.ended = [0.0] * len(Queue)
-        self.memory = {Queue.WEIGHTS: 0.0, Queue.HEAD: 0.0}
-        self.arrived: dict[int, float] = {}
-        self.free_at = np.zeros(max(r.end for r in rings))
 
     def run(self) -> list[Turn]:
-        count = len(self.steps)
-        while min(self.position) < count:
-            candidates = [
-                (self._begin(s) + self.delays[s][self._next_run(s)], self.position[s], s)
-                for s in range(self.slots)
-                if self.position[s] < count
-            ]
-            for _, _, slot in sorted(candidates):
+        waiting = list(range(self.slots))
+        while waiting:
+            for _, _, slot in sorted([self._head(slot) for slot in waiting]):
                 if self._advance(slot):
+                    if self.position[slot] == len(self.steps):
+                        waiting.remove(slot)
                     break
             else:
                 raise InternalError("the frames of a group block each other in the weight ring")
         return self.turns
 
-    def _next_run(self, slot: int) -> int:
-        at = self.position[slot]
-        while self.steps[at].rows:
-            at += 1
-        return at
-
-    def _begin(self, slot: int) -> float:
-        """When the frame's next instruction could begin, weights aside."""
-        step = self.steps[self._next_run(slot)]
-        ready = self.chain[slot] if step.body else 0.0
-        return max(ready + step.cycles.lead, self.engine[step.queue])
+    def _head(self, slot: int) -> tuple[float, int, int]:
+        """A frame's next run, for comparison: when it could begin, its position, its slot."""
+        position = self.position[slot]
+        run = self.frame.next_run[position]
+        return self.machine.begin(self.steps[run], slot) + self.delays[slot][run], position, slot
 
     def _advance(self, slot: int) -> bool:
         """Give out the loads that are missing before the frame's next run, and the run; False if a ring is full."""
-        at = self._next_run(slot)
-        for number in range(self.position[slot], at):
-            if number not in self.row and not self._load(number):
+        run = self.frame.next_run[self.position[slot]]
+        for number in range(self.position[slot], run):
+            if not self.loaded[number] and not self._load(number):
                 return False
             self.position[slot] = number + 1
-        step = self.steps[at]
-        begin = max([self._begin(slot), *(self.arrived[load] + step.cycles.lead for load in step.loads)])
-        free, end = step.cycles.ends(begin, self.ended[step.queue])
-        self.ended[step.queue] = end
-        self.engine[step.queue] = free if step.queue not in (Queue.MLP, Queue.STORE) else end
-        if step.body:
-            self.chain[slot] = end + SETTLE + ISSUE
-        self.turns.append(Turn(at, 1 << slot))
+        step = self.steps[run]
+        free = self.machine.run(step, slot)
+        self.turns.append(Turn(run, 1 << slot))
         for load in step.loads:
             self._read(load, free)
-        self.position[slot] = at + 1
+        self.position[slot] = run + 1
         return True
 
-    def _ring(self, number: int) -> _Ring:
-        return self.rings[self.steps[number].queue == Queue.HEAD]
+    def _ring(self, step: Step) -> _Ring:
+        return self.rings[step.queue == Queue.HEAD]
 
     def _load(self, number: int) -> bool:
-        step, ring = self.steps[number], self._ring(number)
-        if step.region >= 0:
-            region = self.regions[step.region]
-            if step.region not in self.region_next:
-                start = ring.find(region.rows, region.beside)
-                if start is None:
-                    return False
-                ring.take(-1 - step.region, start, region.rows, self.region_readings[step.region] * self.slots)
-                self.region_next[step.region] = start
-            start = self.region_next[step.region]
-            self.region_next[step.region] += step.rows
-        else:
-            found = ring.find(step.rows)
-            if found is None:
+        step, owner = self.steps[number], self.frame.owner[number]
+        row = self.next_row.get(owner)
+        if row is None:
+            region = Region(step.rows, 0) if step.region < 0 else self.frame.regions[step.region]
+            ring = self._ring(step)
+            row = ring.find(region.rows, region.beside)
+            if row is None:
                 return False
-            start = found
-            ring.take(number, start, step.rows, self.readings[number] * self.slots)
-        begin = max(self.memory[step.queue], float(self.free_at[start : start + step.rows].max()))
-        self.memory[step.queue] = begin + step.cycles.main
-        self.arrived[number] = self.memory[step.queue] + step.cycles.tail + ISSUE
-        self.row[number] = start
-        self.turns.append(Turn(number, (1 << self.slots) - 1, start))
+            ring.take(owner, row, region.rows, self.frame.readings[owner] * self.slots)
+        self.next_row[owner] = row + step.rows
+        before = self.owners.take(row, step.rows, owner)
+        self.machine.load(number, max([self.freed[b] for b in before], default=0.0))
+        self.loaded[number] = True
+        self.turns.append(Turn(number, (1 << self.slots) - 1, row))
         return True
 
-    def _read(self, load: int, end: float) -> None:
-        ring, region = self._ring(load), self.steps[load].region
-        key = load if region < 0 else -1 - region
-        rows = ring.live[key]
-        self.free_at[rows.first : rows.first + rows.count] = end
-        rows.pending -= 1
-        if not rows.pending:
-            del ring.live[key]
+    def _read(self, load: int, free: float) -> None:
+        owner = self.frame.owner[load]
+        self.freed[owner] = free
+        self._ring(self.steps[load]).read(owner)
 
 
 def interleave(
@@ -223,50 +280,49 @@ def interleave(
 
     Raises InternalError if weights cannot pass through a ring; the planner's cut makes them fit for one frame.
     """
+    frame = _Frame(steps, regions)
 
     def order() -> list[Turn]:
         rings = _Ring(0, ring_rows), _Ring(ring_rows, ring_rows + head_rows, ring_rows)
-        return _Group(steps, regions, slots, rings, delays).run()
+        return _Group(frame, slots, rings, delays).run()
 
     numbers = np.random.default_rng(0)
     delays = kept = np.zeros((slots, len(steps)))
     best = order()
-    fewest = _group_cycles(steps, best, slots, ring_rows + head_rows) if runs > 1 else 0.0
+    fewest = _group_cycles(steps, best, slots) if runs > 1 else 0.0
     for run in range(1, runs if slots > 1 else 1):
         delays = DELAY * numbers.random(kept.shape)
         if run > runs // 8:
             delays = np.where(numbers.random(kept.shape) < CHANGED, delays, kept)
         turns = order()
-        cycles = _group_cycles(steps, turns, slots, ring_rows + head_rows)
+        cycles = _group_cycles(steps, turns, slots)
         if cycles <= fewest:
             fewest, best, kept = cycles, turns, delays
     return best
 
 
-def _group_cycles(steps: Sequence[Step], turns: Sequence[Turn], slots: int, rows: int) -> float:
+def _group_cycles(steps: Sequence[Step], turns: Sequence[Turn], slots: int) -> float:
     """Cycles from one group to the next with engines and loaders in this order, by the scheduler's model."""
-    chain, engine, ended = [0.0] * slots, [0.0] * len(Queue), [0.0] * len(Queue)
-    memory = {Queue.WEIGHTS: 0.0, Queue.HEAD: 0.0}
-    free_at = np.zeros(rows)
-    ends = []
+    machine, freed, ends = _Machine(steps, slots), [0.0] * len(steps), []
+    overwritten = _overwritten(steps, turns)
+    played = [(t.step, steps[t.step], t.slots.bit_length() - 1, overwritten.get(t.step)) for t in turns]
     for _ in range(REPLAYED):
-        arrived: dict[int, float] = {}
-        places: dict[int, slice] = {}
-        for turn in turns:
-            step, c = steps[turn.step], steps[turn.step].cycles
-            if step.rows:
-                place = places[turn.step] = slice(turn.row, turn.row + step.rows)
-                memory[step.queue] = max(memory[step.queue], float(free_at[place].max())) + c.main
-                arrived[turn.step] = memory[step.queue] + c.tail + ISSUE
-                continue
-            slot = turn.slots.bit_length() - 1
-            ready = max([chain[slot] if step.body else 0.0, *(arrived[load] for load in step.loads)])
-            free, end = c.ends(max(ready + c.lead, engine[step.queue]), ended[step.queue])
-            ended[step.queue] = end
-            engine[step.queue] = free if step.queue not in (Queue.MLP, Queue.STORE) else end
-            if step.body:
-                chain[slot] = end + SETTLE + ISSUE
-            for load in step.loads:
-                free_at[places[load]] = free
-        ends.append(max(engine))
+        for number, step, slot, before in played:
+            if before is None:
+                free = machine.run(step, slot)
+                for load in step.loads:
+                    freed[load] = free
+            else:
+                machine.load(number, max([freed[load] for load in before]))
+        ends.append(max(machine.engine))
     return (ends[-1] - ends[1]) / (REPLAYED - 2)
+
+
+def _overwritten(steps: Sequence[Step], turns: Sequence[Turn]) -> dict[int, list[int]]:
+    """For each load those whose rows it takes, in a group that follows another one. In a first group some of them come
+    later, which no reader has been through."""
+    owners = _Owners()
+    loads = [(turn.step, turn.row, steps[turn.step].rows) for turn in turns if turn.row >= 0]
+    for step, row, rows in loads:
+        owners.take(row, rows, step)
+    return {step: owners.take(row, rows, step) for step, row, rows in loads}

@@ -84,11 +84,11 @@ def is_packed(weight: npt.NDArray[np.int8]) -> bool:
 # Weight blobs
 
 
-def init_values(op: ir.Conv | ir.Linear, x_zero: int) -> ir.Array:
-    """Initial accumulators ``bias - x_zero * sum(w)`` over the whole window, int64 (O,)."""
+def init_values(op: ir.Conv | ir.Linear, x_zero: int, channels: slice = slice(None)) -> ir.Array:
+    """Initial accumulators ``bias - x_zero * sum(w)`` over the whole window of some output channels, int64 (O,)."""
     _fits(f"{op.name}: input zero point", x_zero, 8)
-    weight = op.weight.reshape(op.weight.shape[0], -1)
-    init: ir.Array = np.asarray(op.bias, np.int64) - np.int64(x_zero) * weight.sum(axis=1, dtype=np.int64)
+    weight = op.weight.reshape(op.weight.shape[0], -1)[channels]
+    init: ir.Array = np.asarray(op.bias, np.int64)[channels] - np.int64(x_zero) * weight.sum(axis=1, dtype=np.int64)
     return init
 
 
@@ -106,7 +106,7 @@ def _parameters(op: ir.Conv | ir.Linear, x_zero: int, channels: slice, rows: int
     values = (("bias", op.bias), ("multiplier", op.requant.multiplier), ("shift", op.requant.shift))
     for name, value in values:
         _check(np.shape(value) == (outputs,), f"{op.name}: {name} has shape {np.shape(value)}, not ({outputs},)")
-    init = _fits(f"{op.name}: init", init_values(op, x_zero), 32)[channels]
+    init = _fits(f"{op.name}: init", init_values(op, x_zero, channels), 32)
     multiplier = _fits(f"{op.name}: multiplier", op.requant.multiplier, MULTIPLIER_BITS, signed=False)[channels]
     shift = _fits(f"{op.name}: shift", op.requant.shift, SHIFT_BITS, signed=False)[channels]
     _check(int(shift.max(initial=0)) <= SHIFT_MAX, f"{op.name}: shift {shift.max()} is above {SHIFT_MAX}")

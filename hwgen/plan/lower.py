@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a played segment to actions (one for each instruction), with array modes, weight chunks and cycles."""
+"""From a played segment to actions (one for each instruction), with array modes, weight chunks and cycles.
+
+The search compares many more segments than it takes: it drafts them, and lowers those that it takes.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -50,6 +54,46 @@ class Action:
     """ATTENTION: which of its inputs."""
     resident: bool = False
     """The chunk stays in the ring until the segment ends."""
+
+
+Rectangle = tuple[int, int, bool]
+"""First row, rows, and whether they are one long row of pixels."""
+Shapes = tuple[tuple[int, bool, int], ...]
+"""Rows of a kernel's rectangles, whether they are one long row of pixels, and how many of them there are."""
+
+
+@dataclass(frozen=True)
+class Rectangles:
+    """The rectangles of a played segment. They are the same on all machines."""
+
+    tiling: Tiling
+    steps: tuple[tuple[int, Sequence[Rectangle]], ...]
+    """Kernel and rectangles of each step"""
+    shapes: dict[int, Shapes]
+    visits: dict[int, int]
+    """Steps of each kernel"""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A kernel's work in a segment on a machine."""
+
+    weights: Weights
+    runs: int
+    """Cycles of all of its instructions, loads aside"""
+    loads: int
+    """Cycles to load its constants once"""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What the search compares of a segment on a machine."""
+
+    rectangles: Rectangles
+    weights: dict[int, Weights]
+    resident: frozenset[int]
+    """Kernels whose constants stay in the ring while the segment steps."""
+    cycles: int
 
 
 @dataclass(frozen=True)
@@ -149,9 +193,28 @@ def run_cycles(kernel: Kernel, config: Config, mode: int, groups: int, rows: int
     return cost.layer_norm_cycles(groups, table)
 
 
-def choose_weights(
-    kernel: Kernel, runs: Sequence[tuple[int, int, bool]], config: Config, ddr_rate: float
-) -> Weights | None:
+def _all_runs(kernel: Kernel, shapes: Shapes, config: Config, weights: Weights) -> int:
+    """Cycles of all of a kernel's instructions in a segment, loads aside."""
+    return sum(
+        count * parts * run_cycles(kernel, config, weights.mode, groups, rows, flat)
+        for parts, groups in (_parts(kernel, chunk) for chunk in weights.chunks)
+        for rows, flat, count in shapes
+    )
+
+
+def _all_loads(weights: Weights, ddr_rate: float) -> int:
+    """Cycles to load a kernel's constants once."""
+    return sum(cost.load_cycles(c.rows, ddr_rate) for c in weights.chunks if c.rows)
+
+
+def _parts(kernel: Kernel, chunk: Chunk) -> tuple[int, int]:
+    """Instructions for a rectangle of a chunk, and output groups of each: an attention has one for each input. These
+    may differ in heads; the share of each only matters for the estimate."""
+    parts = max(len(kernel.xs), 1) if kernel.kind == "attention" else 1
+    return parts, -(-chunk.groups // parts)
+
+
+def choose_weights(kernel: Kernel, shapes: Shapes, config: Config, ddr_rate: float) -> Weights | None:
     """The mode with the fewest cycles for these rectangles (the smaller TP where equal), and its chunks."""
     if kernel.kind != "conv":
         return cut(kernel, 1, 0, config.head_rows if kernel.head else config.ring_rows)
@@ -160,45 +223,55 @@ def choose_weights(
         weights = cut(kernel, config.blocks >> mode, mode, config.ring_rows)
         if weights is None:
             continue
-        cycles = sum(
-            run_cycles(kernel, config, mode, c.groups, rows, flat) for c in weights.chunks for _, rows, flat in runs
-        )
-        cycles += sum(cost.load_cycles(c.rows, ddr_rate) for c in weights.chunks)
+        cycles = _all_runs(kernel, shapes, config, weights) + _all_loads(weights, ddr_rate)
         if best is None or cycles < best[0]:
             best = cycles, weights
     return None if best is None else best[1]
 
 
-def lower(
-    kernels: Sequence[Kernel], tiling: Tiling, config: Config, ddr_rate: float, heights: dict[str, int]
-) -> Lowered | None:
-    """Actions of a segment; None where a kernel's constants cannot pass through the ring."""
-    segment = tiling.segment
-    runs: dict[int, list[tuple[int, int, bool]]] = {i: [] for i in range(segment.start, segment.end)}
-    cut_steps = []
-    for step in tiling.steps:
-        rectangles = pieces(kernels[step.kernel], step, tiling.rings, heights)
-        runs[step.kernel] += rectangles
-        cut_steps.append((step.kernel, rectangles))
-    weights: dict[int, Weights] = {}
+def cut_rows(kernels: Sequence[Kernel], tiling: Tiling, heights: dict[str, int]) -> Rectangles:
+    """The rectangles of a segment's steps."""
+    steps = tuple((s.kernel, pieces(kernels[s.kernel], s, tiling.rings, heights)) for s in tiling.steps)
+    counts: dict[int, Counter[tuple[int, bool]]] = {
+        index: Counter() for index in range(tiling.segment.start, tiling.segment.end)
+    }
+    for index, step in steps:
+        counts[index].update((rows, flat) for _, rows, flat in step)
+    shapes = {index: tuple((*shape, n) for shape, n in sorted(found.items())) for index, found in counts.items()}
+    return Rectangles(tiling, steps, shapes, Counter(index for index, _ in steps))
+
+
+def work(kernel: Kernel, shapes: Shapes, config: Config, ddr_rate: float) -> Work | None:
+    """Weights and cycles of a kernel in a segment; None where its constants cannot pass through the ring."""
     wide = replace(config, epilogue_words=config.requantize_words)  # modes for the epilogue of the SystemVerilog
-    for index, rectangles in runs.items():
-        chosen = choose_weights(kernels[index], rectangles, wide, ddr_rate)
-        if chosen is None:
-            return None
-        weights[index] = chosen
-    single = len(tiling.steps) == segment.end - segment.start  # each kernel runs once: nothing to keep
-    resident = set() if single else _residents(weights, config.ring_rows)
+    weights = choose_weights(kernel, shapes, wide, ddr_rate)
+    if weights is None:
+        return None
+    return Work(weights, _all_runs(kernel, shapes, config, weights), _all_loads(weights, ddr_rate))
+
+
+def draft(rectangles: Rectangles, works: dict[int, Work], ring_rows: int) -> Draft:
+    """A segment whose kernels do this work."""
+    weights = {index: work.weights for index, work in works.items()}
+    single = len(rectangles.steps) == len(works)  # each kernel runs once: nothing to keep
+    resident = frozenset() if single else _residents(weights, ring_rows)
+    cycles = sum(w.runs + w.loads * (1 if i in resident else rectangles.visits[i]) for i, w in works.items())
+    return Draft(rectangles, weights, resident, cycles)
+
+
+def lower(kernels: Sequence[Kernel], drafted: Draft, config: Config, ddr_rate: float) -> Lowered:
+    """Actions of a segment."""
+    weights, resident = drafted.weights, drafted.resident
     actions: list[Action] = []
     for index in sorted(resident):
         actions += [_load(index, i, c, ddr_rate, True) for i, c in enumerate(weights[index].chunks) if c.rows]
-    for index, rectangles in cut_steps:
-        actions += _runs(kernels[index], rectangles, weights[index], config, ddr_rate, index in resident)
+    for index, step in drafted.rectangles.steps:
+        actions += _runs(kernels[index], step, weights[index], config, ddr_rate, index in resident)
     rows = sum(weights[i].rows for i in resident)
-    return Lowered(tiling, weights, tuple(actions), sum(a.cycles for a in actions), rows)
+    return Lowered(drafted.rectangles.tiling, weights, tuple(actions), drafted.cycles, rows)
 
 
-def _residents(weights: dict[int, Weights], ring_rows: int) -> set[int]:
+def _residents(weights: dict[int, Weights], ring_rows: int) -> frozenset[int]:
     """Kernels whose constants stay in the ring while a segment steps: all, or the smallest, leaving room for the
     largest chunk of the others, which are loaded again in each step."""
     chosen: set[int] = set()
@@ -210,7 +283,7 @@ def _residents(weights: dict[int, Weights], ring_rows: int) -> set[int]:
             break
         chosen.add(index)
         used += weights[index].rows
-    return chosen
+    return frozenset(chosen)
 
 
 def _load(kernel: int, number: int, chunk: Chunk, ddr_rate: float, resident: bool) -> Action:
@@ -219,21 +292,18 @@ def _load(kernel: int, number: int, chunk: Chunk, ddr_rate: float, resident: boo
 
 def _runs(
     kernel: Kernel,
-    rectangles: Sequence[tuple[int, int, bool]],
+    rectangles: Sequence[Rectangle],
     weights: Weights,
     config: Config,
     ddr_rate: float,
     resident: bool,
 ) -> list[Action]:
     actions = []
-    parts = max(len(kernel.xs), 1) if kernel.kind == "attention" else 1
     for number, chunk in enumerate(weights.chunks):
         if chunk.rows and not resident:
             actions.append(_load(kernel.index, number, chunk, ddr_rate, False))
+        parts, groups = _parts(kernel, chunk)
         for row0, rows, flat in rectangles:
-            for part in range(parts):
-                # inputs of an attention may differ in heads; the share of each only matters for the estimate
-                groups = -(-chunk.groups // parts)
-                cycles = run_cycles(kernel, config, weights.mode, groups, rows, flat)
-                actions.append(Action(False, kernel.index, number, cycles, row0, rows, flat, part))
+            cycles = run_cycles(kernel, config, weights.mode, groups, rows, flat)
+            actions += [Action(False, kernel.index, number, cycles, row0, rows, flat, part) for part in range(parts)]
     return actions

@@ -191,16 +191,21 @@ if INSTRUCTION.itemsize != INSTRUCTION_BYTES or HEADER.itemsize != INSTRUCTION_B
     raise InternalError(f"instruction is {INSTRUCTION.itemsize} bytes, header {HEADER.itemsize}, expected 128")
 
 
+_LIMITS = {name: np.iinfo(INSTRUCTION[name].base) for name in INSTRUCTION.names or ()}
+_RANGES = {name: (limits.min, limits.max) for name, limits in _LIMITS.items()}
+"""Least and largest value of each field."""
+
+
 def instruction(opcode: Opcode, **fields: Any) -> Any:
     """One instruction record; raises InternalError for a value that does not fit its field."""
     record = np.zeros((), INSTRUCTION)
     record["opcode"] = int(opcode)
     for name, value in fields.items():
-        values = np.asarray(value, dtype=np.int64)
-        info = np.iinfo(INSTRUCTION[name].base)
-        if values.size and not info.min <= int(values.min()) <= int(values.max()) <= info.max:
+        least, most = _RANGES[name]
+        low, high = (value, value) if isinstance(value, int) else (int(np.min(value)), int(np.max(value)))
+        if not least <= low <= high <= most:
             raise InternalError(f"{opcode.name}.{name} = {value} does not fit {INSTRUCTION[name]}")
-        record[name] = values
+        record[name] = value
     return record[()]
 
 

@@ -20,7 +20,7 @@ from hwgen.plan import cost, layout
 from hwgen.plan.allocate import Place, place
 from hwgen.plan.assemble import lives, vector_lives
 from hwgen.plan.kernel import HEAD, Kernel, vectors
-from hwgen.plan.lower import Lowered, lower, modes, tile_rows
+from hwgen.plan.lower import Draft, Lowered, Rectangles, Shapes, Work, cut_rows, draft, lower, modes, tile_rows, work
 from hwgen.plan.program import BANKS, LANES, ROW_BYTES, VECTOR, WORD_BYTES, Config, Queue
 from hwgen.plan.schedule import Segment, Tiling, last_readers, play
 
@@ -135,6 +135,10 @@ def base_config(kernels: Sequence[Kernel], output: str, options: Options) -> Con
     )
 
 
+Memory = tuple[int, int]
+"""Word rows that the pads may fill, and those of one pad."""
+
+
 class _Planner:
     """Everything that does not change with the machine, and caches of what changes little."""
 
@@ -155,7 +159,12 @@ class _Planner:
             for start in range(len(kernels))
         ]
         self._plays: dict[Segment, tuple[Tiling, int, int]] = {}
-        self._lowered: dict[tuple[Segment, int, tuple[int, int], int, int], Lowered | None] = {}
+        self._rectangles: dict[Segment, Rectangles] = {}
+        self._works: dict[tuple[int, Shapes, tuple[int, ...]], Work | None] = {}
+        self._drafts: dict[tuple[Segment, tuple[int, ...]], Draft | None] = {}
+        self._lowered: dict[tuple[Segment, tuple[int, ...]], Lowered] = {}
+        self._alone: dict[Memory, list[bool]] = {}
+        self._candidates: dict[tuple[int, Memory], list[Segment]] = {}
 
     def size(self, kernel: Kernel, ring: int) -> int:
         """Word rows of the pads."""
@@ -170,56 +179,84 @@ class _Planner:
             self._plays[segment] = tiling, total, max(*sizes, self.largest_across[segment.start])
         return self._plays[segment]
 
+    def draft(self, segment: Segment, config: Config) -> Draft | None:
+        """None where a kernel's constants cannot pass through the ring."""
+        key = segment, _relevant(config)
+        if key not in self._drafts:
+            if segment not in self._rectangles:
+                self._rectangles[segment] = cut_rows(self.kernels, self.play(segment)[0], self.heights)
+            rectangles = self._rectangles[segment]
+            found = {index: self.work(index, shapes, config) for index, shapes in rectangles.shapes.items()}
+            works = {index: one for index, one in found.items() if one is not None}
+            whole = len(works) == len(found)
+            self._drafts[key] = draft(rectangles, works, config.ring_rows) if whole else None
+        return self._drafts[key]
+
+    def work(self, index: int, shapes: Shapes, config: Config) -> Work | None:
+        """Of a kernel in all segments that cut it in the same shapes."""
+        key = index, shapes, _relevant(config)
+        if key not in self._works:
+            self._works[key] = work(self.kernels[index], shapes, config, self.ddr_rate)
+        return self._works[key]
+
     def lower(self, segment: Segment, config: Config) -> Lowered | None:
-        words = config.epilogue_words, config.requantize_words
-        key = (segment, config.blocks, words, config.acc_groups, config.ring_rows)
+        key = segment, _relevant(config)
         if key not in self._lowered:
-            tiling = self.play(segment)[0]
-            self._lowered[key] = lower(self.kernels, tiling, config, self.ddr_rate, self.heights)
+            drafted = self.draft(segment, config)
+            if drafted is None:
+                return None
+            self._lowered[key] = lower(self.kernels, drafted, config, self.ddr_rate)
         return self._lowered[key]
 
-    def fits(self, segment: Segment, total: int, depth: int) -> bool:
+    def fits(self, segment: Segment, memory: Memory) -> bool:
         _, words, largest = self.play(segment)
-        return words <= total and largest <= depth
+        return words <= memory[0] and largest <= memory[1]
 
     def single(self, index: int) -> Segment:
         return Segment(index, index + 1, self.kernels[index].height)
 
-    def path(self, config: Config, share: float) -> tuple[list[Lowered] | None, int]:
+    def path(self, config: Config, share: float) -> tuple[list[Segment] | None, int]:
         """Segments with the fewest cycles in this memory; also the furthest kernel that a path reaches."""
         count = len(self.kernels)
-        total, depth = int(config.pads * config.pad_depth * share), config.pad_depth
-        alone = [self.fits(self.single(i), total, depth) for i in range(count)]
-        best: list[tuple[int, int, Lowered] | None] = [None] * (count + 1)  # cycles so far, start, segment
+        memory = int(config.pads * config.pad_depth * share), config.pad_depth
+        best: list[tuple[int, Segment | None] | None] = [None] * (count + 1)  # cycles so far, last segment
+        best[0] = 0, None
         reached = 0
         for start in range(count):
             here = best[start]
-            if start and here is None:
+            if here is None:
                 continue
             reached = start
-            cycles = here[0] if here else 0
-            for segment in self._candidates(start, alone, total, depth):
-                lowered = self.lower(segment, config)
-                if lowered is None:
+            for segment in self.candidates(start, memory):
+                drafted = self.draft(segment, config)
+                if drafted is None:
                     continue
-                new = cycles + lowered.cycles
+                new = here[0] + drafted.cycles
                 old = best[segment.end]
                 if old is None or new < old[0]:
-                    best[segment.end] = new, start, lowered
+                    best[segment.end] = new, segment
         if best[count] is None:
             return None, reached
-        chain: list[Lowered] = []
+        chain: list[Segment] = []
         at = count
         while at > 0:
             step = best[at]
-            assert step is not None
-            chain.append(step[2])
-            at = step[1]
+            assert step is not None and step[1] is not None
+            chain.append(step[1])
+            at = step[1].start
         return chain[::-1], count
 
-    def _candidates(self, start: int, alone: Sequence[bool], total: int, depth: int) -> Iterator[Segment]:
+    def candidates(self, start: int, memory: Memory) -> list[Segment]:
         """Segments from ``start`` that fit: the kernel alone; tiled ones only around a kernel that does not fit alone,
         each with the largest tile that fits (fewer steps are fewer cycles)."""
+        key = start, memory
+        if key not in self._candidates:
+            if memory not in self._alone:
+                self._alone[memory] = [self.fits(self.single(i), memory) for i in range(len(self.kernels))]
+            self._candidates[key] = list(self._find_candidates(start, self._alone[memory], memory))
+        return self._candidates[key]
+
+    def _find_candidates(self, start: int, alone: Sequence[bool], memory: Memory) -> Iterator[Segment]:
         if alone[start]:
             yield self.single(start)
         for end in range(start + 1, min(start + SEGMENT_MAX, len(alone)) + 1):
@@ -229,7 +266,7 @@ class _Planner:
                 continue
             for rows in tile_heights(self.kernels[end - 1].height):
                 segment = Segment(start, end, rows)
-                if self.fits(segment, total, depth):
+                if self.fits(segment, memory):
                     yield segment
                     break
 
@@ -237,14 +274,13 @@ class _Planner:
         """A design for this machine, or None and the kernel where it fails."""
         reached = 0
         for share in MEMORY_SHARES:
-            if segments is None:
-                lowered, at = self.path(config, share)
-                reached = at
-            else:
-                tried = [self.lower(s, config) for s in segments]
-                lowered = [s for s in tried if s is not None]
-                lowered = lowered if len(lowered) == len(tried) else None
-            if lowered is None:
+            chosen = segments
+            if chosen is None:
+                chosen, reached = self.path(config, share)
+            if chosen is None:
+                break
+            lowered = [s for s in (self.lower(segment, config) for segment in chosen) if s is not None]
+            if len(lowered) < len(chosen):
                 break
             places = place(lives(self.kernels, lowered, self.output), config.pads, config.pad_depth)
             words = place(self.vector_lives, 1, config.vector_words)
@@ -284,7 +320,7 @@ def machines(base: Config, options: Options, limits: dict[str, int], blocks: int
             config = replace(base, blocks=blocks, slots=slots, mlp_outputs=outputs, epilogue_words=epilogue, **sizes)
             used = needed(config)
             widened = epilogue > min(EPILOGUES) and not options.epilogue_words
-            if _inside(used, limits) and not (widened and cost.resources(config)["lut"] > limits["lut"]):
+            if _inside(used, limits) and not (widened and cost.resource(config, "lut") > limits["lut"]):
                 result.append((used["bram36"], *_size(config), config))
                 break
     return [config for *_, config in sorted(result, key=lambda entry: entry[:-1])]
@@ -296,12 +332,17 @@ def needed(config: Config) -> dict[str, int]:
     The LUTs of the C++ are no reason to refuse a machine: they are a budget that no tool has confirmed, and
     ``hwgen count`` has confirmed those of the SystemVerilog.
     """
-    used, rtl = cost.resources(config), cost.rtl_resources(config)
-    return {name: max(used[name], rtl[name]) for name in ("dsp", "bram36")} | {"lut": rtl["lut"]}
+    rtl = cost.rtl_resources(config)
+    return {name: max(cost.resource(config, name), rtl[name]) for name in ("dsp", "bram36")} | {"lut": rtl["lut"]}
 
 
 def _inside(used: dict[str, int], limits: dict[str, int]) -> bool:
     return all(count <= limits[name] for name, count in used.items())
+
+
+def _relevant(config: Config) -> tuple[int, ...]:
+    """What of a machine the weights and cycles of a segment depend on."""
+    return config.blocks, config.epilogue_words, config.requantize_words, config.acc_groups, config.ring_rows
 
 
 def _size(config: Config) -> tuple[int, int, int, int]:

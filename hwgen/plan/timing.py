@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -29,6 +30,8 @@ SETTLE = 8
 """Cycles from ``done`` until what was written can be read (dispatcher: WRITE_SETTLE); 2 for WEIGHTS, HEAD and STORE."""
 ISSUE = 3
 """From a met wait to the command in the engine."""
+WHOLE = frozenset((Queue.MLP, Queue.STORE))
+"""Queues whose instruction begins when the one before is complete, not only its main part."""
 EARLY = 30
 """Cycles before the end of its epilogue in which a half of the array's accumulators is free again."""
 START = 120
@@ -55,8 +58,9 @@ class Cycles:
     def ends(self, begin: Number, before: Number) -> tuple[Number, Number]:
         """Where the main part begins at ``begin`` and the instruction before it in its engine ends at ``before``: when
         main part and instruction end. A main part that is ahead of its epilogue waits: sums have two halves."""
-        end = max(begin + self.main + self.tail, before + self.after)
-        return max(begin + self.main, end - self.tail) if self.after else begin + self.main, end
+        end, epilogue = begin + self.main + self.tail, before + self.after
+        end = epilogue if epilogue > end else end
+        return end - self.tail if self.after else begin + self.main, end
 
 
 def cycles(record: Any, config: Config) -> Cycles:
@@ -205,6 +209,7 @@ def play(
     needs = [[(e, w[e]) for e in range(len(Queue)) if m >> e & 1] for w, m in zip(waits, masks, strict=True)]
     stores = set(np.flatnonzero(records["opcode"] == Opcode.STORE).tolist())
     groups = -(-frames // slots)
+    present = [(1 << min(slots, frames - group * slots)) - 1 for group in range(groups)]  # slots with a frame
     totals = [groups * len(m) for m in members]
     complete: list[list[int]] = [[] for _ in Queue]  # when each instruction's effect can be seen
     issued = [START] * len(Queue)
@@ -212,48 +217,54 @@ def play(
     busy = [0] * len(Queue)
     done: list[int] = []
     memory = START
+    heads: list[tuple[int, int, int]] = []  # heap: when its main part may begin, queue, when its engine may have it
+    blocked: dict[tuple[int, int], list[int]] = {}  # queues that wait for so many complete instructions of another
 
-    def ready(q: int) -> int | None:
-        """When the next instruction of a queue can be given to its engine; None while that is not known."""
+    def offer(q: int) -> None:
+        """The next instruction of a queue joins the heads; while it is not known when it can, it is blocked."""
         position = len(complete[q])
         if position == totals[q]:
-            return None
+            return
         group, number = divmod(position, len(members[q]))
-        last = complete[q][-1] if complete[q] else START
-        if not users[members[q][number]] & (1 << min(slots, frames - group * slots)) - 1:
-            return last  # its frames do not exist
-        at = last if q in (Queue.MLP, Queue.STORE) else issued[q]
-        for e, wait in needs[members[q][number]]:
-            count = group * len(members[e]) + wait
-            if count > len(complete[e]):
-                return None
-            if count > 0:
-                at = max(at, complete[e][count - 1])
-        return at + ISSUE
-
-    while True:
-        heads = [(max(at, main_end[q]), q, at) for q in range(len(Queue)) if (at := ready(q)) is not None]
-        if not heads:
-            break
-        _, q, at = min(heads)
-        group, number = divmod(len(complete[q]), len(members[q]))
         index = members[q][number]
         last = complete[q][-1] if complete[q] else START
-        if not users[index] & (1 << min(slots, frames - group * slots)) - 1:
-            complete[q].append(last)
-            continue
-        c = costs[index]
-        issued[q] = at
-        begin = max(at + c.lead, main_end[q])
-        if q in (Queue.WEIGHTS, Queue.HEAD):
-            begin = max(begin, memory)
-            memory = begin + c.main
-        main_end[q], end = c.ends(begin, ended[q])
-        busy[q] += end - max(at, ended[q])
-        ended[q] = end
-        complete[q].append(end + (SETTLE if Queue.INPUT <= q <= Queue.MLP else 2))
-        if index in stores:
-            done.append(end)
+        if users[index] & present[group]:
+            at = last if q in WHOLE else issued[q]
+            for e, wait in needs[index]:
+                count = group * len(members[e]) + wait
+                if count > len(complete[e]):
+                    blocked.setdefault((e, count), []).append(q)
+                    return
+                if count > 0:
+                    at = max(at, complete[e][count - 1])
+            at += ISSUE
+        else:
+            at = last  # its frames do not exist
+        heappush(heads, (max(at, main_end[q]), q, at))
+
+    for q in range(len(Queue)):
+        offer(q)
+    while heads:
+        _, q, at = heappop(heads)
+        group, number = divmod(len(complete[q]), len(members[q]))
+        index = members[q][number]
+        if users[index] & present[group]:
+            c = costs[index]
+            issued[q] = at
+            begin = max(at + c.lead, main_end[q])
+            if q in (Queue.WEIGHTS, Queue.HEAD):
+                begin = max(begin, memory)
+                memory = begin + c.main
+            main_end[q], end = c.ends(begin, ended[q])
+            busy[q] += end - max(at, ended[q])
+            ended[q] = end
+            complete[q].append(end + (SETTLE if Queue.INPUT <= q <= Queue.MLP else 2))
+            if index in stores:
+                done.append(end)
+        else:
+            complete[q].append(at)
+        for other in (q, *blocked.pop((q, len(complete[q])), ())):
+            offer(other)
     for q, own in enumerate(members):
         if len(complete[q]) < totals[q]:
             raise InternalError(f"instruction {own[len(complete[q]) % len(own)]} waits for ever")

@@ -40,12 +40,12 @@ def synchronize(instructions: npt.NDArray[Any], config: Config, weights: bytes =
         raise InternalError(f"{counts.max()} instructions in queue {Queue(int(counts.argmax())).name}")
     decoded = [dict(zip(INSTRUCTION.names or (), r.tolist(), strict=True)) for r in records]
     play = _Play(config, counts)
-    for second in (False, True):
-        for index, i in enumerate(decoded):
-            waits = play.step(i, int(found[index]))
-            if second:
-                records["waits"][index] = [waits.get(q, int(counts[q])) - int(counts[q]) for q in range(len(Queue))]
-                records["wait_mask"][index] = sum(1 << q for q in waits)
+    for _ in range(2):
+        waits = [play.step(i, queue) for i, queue in zip(decoded, found.tolist(), strict=True)]
+    group = counts.tolist()
+    relative = [own.get(q, done) - done for own in waits for q, done in enumerate(group)]
+    records["waits"] = np.reshape(relative, (-1, len(Queue)))
+    records["wait_mask"] = [sum(1 << q for q in own) for own in waits]
     if weights:
         retain = np.array([int(Flag.RETAIN) * r for r in _retained(decoded, found, config, weights)], np.uint8)
         records["flags"] = (records["flags"] & (0xFF - Flag.RETAIN)) | retain
