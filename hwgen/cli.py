@@ -528,8 +528,8 @@ def zoo_export(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Weights: model.pt of hwgen zoo train, or a checkpoint of timm (.safetensors, .pth, .bin) or MIT (.pt). "
-            "Default: random.",
+            help="Weights: model.pt of hwgen zoo train, or a checkpoint of timm (.safetensors, .pth, .bin) or MIT "
+            "(.pt). Default: random.",
         ),
     ] = None,
     classes: Annotated[
@@ -649,7 +649,7 @@ def zoo_train(
     """
     from hwgen import settings
     from hwgen.report import terminal
-    from hwgen.zoo.train import TrainOptions, train
+    from hwgen.zoo.training import TrainOptions, train
 
     options = TrainOptions(
         name,

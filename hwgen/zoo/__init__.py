@@ -16,7 +16,7 @@ except ImportError as error:
 from hwgen.zoo.checkpoint import load_checkpoint
 from hwgen.zoo.efficientvit import ARCHITECTURES, Architecture, EfficientViT, Stage, build
 from hwgen.zoo.export import export_onnx
-from hwgen.zoo.train import TrainOptions, train
+from hwgen.zoo.training import TrainOptions, train
 
 __all__ = [
     "ARCHITECTURES",

@@ -130,9 +130,9 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         # weights_only: a pickle that would call anything else is refused
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}. Check the path.") from error
-    except Exception as error:  # for a damaged file torch raises whatever zipfile, pickle and others do
+    except Exception as error:  # for a damaged file torch raises whatever its reader, pickle and others do
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path} is no checkpoint of tensors ({reason}). Give a file that torch.save wrote.") from error
     if not isinstance(content, dict):

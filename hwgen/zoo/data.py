@@ -54,8 +54,8 @@ class LabelledImages:
 
     def sha256(self) -> str:
         """Of images and labels."""
-        digest = hashlib.sha256(memoryview(np.ascontiguousarray(self.images)))
-        digest.update(memoryview(np.ascontiguousarray(self.labels)))
+        digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
+        digest.update(np.ascontiguousarray(self.labels).data)
         return digest.hexdigest()
 
     def first(self, limit: int) -> LabelledImages:

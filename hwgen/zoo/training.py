@@ -2,8 +2,8 @@
 """Training on small data sets, with or without a teacher; each epoch ends with a checkpoint to resume from.
 
 A run folder holds ``settings.json`` (what the run was asked for), ``state.pt`` (all that the next epoch needs),
-``model.pt`` (the weights) and ``metrics.jsonl`` (one line an epoch). All are replaced as a whole. An interrupted run that
-is resumed gives the bits of one that was not, on the same machine with the same number of threads.
+``model.pt`` (the weights) and ``metrics.jsonl`` (one line an epoch). All are replaced as a whole. An interrupted run
+that is resumed gives the bits of one that was not, on the same machine with the same number of threads.
 """
 
 from __future__ import annotations
@@ -126,8 +126,8 @@ def train(options: TrainOptions, progress: Progress = silent) -> dict[str, Any]:
     """Train, or go on where the run in ``options.output`` ended, and return its report.
 
     ``{"model", "run", "parameters", "classes", "image_size", "mean", "std", "epochs": [metrics of each],
-    "test_accuracy": of the last or null}``. Raises UserError for whatever is the user's to mend; KeyboardInterrupt, with
-    a message how to resume, on Ctrl-C.
+    "test_accuracy": of the last or null}``. Raises UserError for whatever is the user's to mend; KeyboardInterrupt,
+    with a message how to resume, on Ctrl-C.
     """
     options.check()
     settings = _settings(options)
