@@ -60,7 +60,15 @@ def test_nothing_but_the_zoo_imports_torch() -> None:
         for p in (ROOT / "hwgen").rglob("*.py")
         if "zoo" not in p.parts and p.stem not in ("__main__", "__init__")
     ]
-    code = f"import importlib, sys\nsys.modules['torch'] = None\nfor name in {modules}: importlib.import_module(name)\n"
+    code = (
+        "import importlib, sys\n"
+        "sys.modules['torch'] = None\n"
+        f"for name in {modules}:\n"
+        "    try:\n"
+        "        importlib.import_module(name)\n"
+        "    except ModuleNotFoundError as error:\n"
+        "        assert error.name not in (None, 'torch'), name  # others may be missing: pynq\n"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 

@@ -541,7 +541,7 @@ def computed_pad(count: int) -> onnx.ModelProto:
         onnx.helper.make_node("Pad", ["image", "amounts"], ["y"], name="pad"),
     ]
     image = onnx.helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, [1, 3, 8, 8])
-    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [None] * 4)
     graph = onnx.helper.make_graph(nodes, "net", [image], [y])
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
 
@@ -552,12 +552,9 @@ def test_computed_amounts_of_a_pad(tmp_path: Path) -> None:
     assert read.constants[read.nodes[0].inputs[1]].tolist() == [0] * 7 + [1]
 
 
-@pytest.mark.parametrize("count", [onnx_file.FILLED_MAX + 1, 1 << 40, -1])
+@pytest.mark.parametrize("count", [onnx_file.FILLED_MAX + 1, -1])
 def test_nothing_large_is_filled_while_reading(tmp_path: Path, count: int) -> None:
-    try:
-        read = onnx_file.read(save(computed_pad(count), tmp_path / "m.onnx"))
-    except ModelError:
-        return
+    read = onnx_file.read(save(computed_pad(count), tmp_path / "m.onnx"))
     assert "ConstantOfShape" in {n.op for n in read.nodes}
     assert all(a.size <= onnx_file.FILLED_MAX for a in read.constants.values())
 

@@ -394,3 +394,4 @@ def test_wrong_training(
     given = ["--data", bright, "--size", 16, "--batch", 16, *arguments]
     ran = hwgen("zoo", "train", "tiny", "-o", "run", *given)
     assert ran.code == 2 and text in ran.err and "Traceback" not in ran.err
+    assert not (bright.parent / "run").exists()

@@ -58,10 +58,6 @@ class LabelledImages:
         digest.update(np.ascontiguousarray(self.labels).data)
         return digest.hexdigest()
 
-    def first(self, limit: int) -> LabelledImages:
-        """The first ``limit`` of them."""
-        return LabelledImages(self.images[:limit], self.labels[:limit], self.names)
-
 
 def load(
     path: Path, shape: tuple[int, int, int], limit: int | None = None, progress: Progress = silent

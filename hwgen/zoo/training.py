@@ -130,16 +130,20 @@ def train(options: TrainOptions, progress: Progress = silent) -> dict[str, Any]:
     with a message how to resume, on Ctrl-C.
     """
     options.check()
-    settings = _settings(options)
-    _claim(options, settings)
+    _check_folder(options)
     try:
         with _deterministic(options.threads):
             run = _Run(options, progress)
-            run.restore()
+            if options.resume:
+                run.restore()
+            else:
+                _make_folder(options)
             while run.epoch < options.epochs:
                 run.advance()
                 run.save()
     except KeyboardInterrupt:
+        if not (options.output / SETTINGS).is_file():
+            raise
         raise KeyboardInterrupt(
             f"interrupted; {options.output} holds all finished epochs. Run the same command again with --resume."
         ) from None
@@ -172,19 +176,13 @@ def _settings(options: TrainOptions) -> dict[str, Any]:
     return {**kept, "torch": torch.__version__}
 
 
-def _claim(options: TrainOptions, settings: dict[str, Any]) -> None:
-    """Make the run folder, or recognise the one to resume; raises UserError."""
-    folder = options.output
-    stated = folder / SETTINGS
+def _check_folder(options: TrainOptions) -> None:
+    """Raises UserError unless the run folder is new, or that of the run to resume."""
+    folder, stated = options.output, options.output / SETTINGS
     if not options.resume:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             more = "Add --resume to go on with it" if stated.is_file() else "It holds something else"
             raise UserError(f"{folder} is there already. {more}, or choose another folder.")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_json(stated, settings)
-        except OSError as error:
-            raise UserError(f"cannot write into {folder}: {error.strerror or error}. Choose another folder.") from error
         return
     if not stated.is_file():
         raise UserError(f"{folder} holds no run to resume. Leave out --resume.")
@@ -192,11 +190,21 @@ def _claim(options: TrainOptions, settings: dict[str, Any]) -> None:
         before = json.loads(stated.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {stated}: {error}. Start again in another folder.") from error
-    now = json.loads(json.dumps(settings))
+    now = json.loads(json.dumps(_settings(options)))
     changed = [k for k in now if k not in before or before[k] != now[k]]
     if changed:
         texts = ", ".join(f"{k} was {before.get(k)}, is {now[k]}" for k in changed)
         raise UserError(f"{folder} was started with other settings: {texts}. Give the same, or another folder.")
+
+
+def _make_folder(options: TrainOptions) -> None:
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+        write_json(options.output / SETTINGS, _settings(options))
+    except OSError as error:
+        raise UserError(
+            f"cannot write into {options.output}: {error.strerror or error}. Choose another folder."
+        ) from error
 
 
 class _Run:
