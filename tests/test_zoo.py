@@ -185,6 +185,20 @@ def test_another_model_is_named(tmp_path: Path) -> None:
     assert any("more tensors" in p.name for p in raised.value.problems)
 
 
+def test_weights_to_train_from(tmp_path: Path) -> None:
+    """For other classes the last layer is new; MIT's epsilon, by which gradients are divided, is not taken over."""
+    state = random_state("b0", "mit")
+    torch.save({"state_dict": state}, tmp_path / "w.pt")
+    model = zoo.build("b0", 5)
+    last = model.head.classifier[4].weight.clone()
+    checkpoint.read_checkpoint(tmp_path / "w.pt").load_into(model, to_train=True)
+    assert torch.equal(model.head.classifier[4].weight, last)
+    assert torch.equal(model.head.classifier[0].weight, state["head.op_list.2.linear.weight"])
+    assert {m.epsilon for m in model.modules() if isinstance(m, LinearAttention)} == {1e-5}
+    with pytest.raises(UserError, match="It holds b0 with 10 classes"):
+        checkpoint.read_checkpoint(tmp_path / "w.pt").load_into(model)
+
+
 class Harmful:
     """What a pickle may do: call anything while it is read."""
 

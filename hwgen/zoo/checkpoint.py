@@ -29,8 +29,6 @@ MIT_STEM_BLOCK = re.compile(r"backbone\.input_stem\.op_list\.(\d+)\.")
 OPTIONAL = "num_batches_tracked"  # counts training steps; files may leave it out
 SHOWN = 8
 """Problems of one kind that are listed by name; the others are counted."""
-
-
 CLASSIFIER = "head.classifier.4."
 
 
@@ -63,20 +61,21 @@ class Checkpoint:
         """Number of input channels."""
         return self.size("stem.in_conv.conv.weight", 1)
 
-    def load_into(self, model: EfficientViT, new_classes: bool = False) -> None:
+    def load_into(self, model: EfficientViT, to_train: bool = False) -> None:
         """Set the weights of ``model``, or raise UserError with all that does not fit and leave them as they are.
 
-        With ``new_classes`` a last layer for other classes is left out: ``model`` keeps its own, to be trained.
+        With ``to_train`` a last layer for other classes is left out, and ``model`` keeps its own; so it does the
+        attention's epsilon, by which gradients are divided.
         """
         state = self.state
-        if new_classes and self.classes != model.classes:
+        if to_train and self.classes != model.classes:
             own = {k: v for k, v in model.state_dict().items() if k.startswith(CLASSIFIER)}
             state = {**state, **own}
         problems = list(_problems(model, state))
         if problems:
             raise UserError(f"{self.path} does not fit this model.{self._guess()}", problems)
         model.load_state_dict(state, strict=False)
-        if self.dialect == "mit":
+        if self.dialect == "mit" and not to_train:
             for module in model.modules():
                 if isinstance(module, LinearAttention):
                     module.epsilon = MIT_EPSILON

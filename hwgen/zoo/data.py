@@ -43,13 +43,14 @@ class LabelledImages:
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel, of bytes / 255, rounded to four digits."""
-        count = self.images[..., 0].size
-        mean, std = [], []
-        for channel in range(self.images.shape[-1]):
-            bins = np.bincount(self.images[..., channel].reshape(-1), minlength=256) / count
-            level = np.arange(256) / 255
-            mean.append(float(bins @ level))
-            std.append(float(np.sqrt(bins @ (level - mean[-1]) ** 2)))
+        channels = range(self.images.shape[-1])
+        bins = np.zeros((len(channels), 256))
+        for first in range(0, len(self), 256):  # in parts: bincount makes integers of 64 bit
+            part = self.images[first : first + 256]
+            bins += [np.bincount(part[..., c].reshape(-1), minlength=256) for c in channels]
+        level, share = np.arange(256) / 255, bins / bins[0].sum()
+        mean = (share @ level).tolist()
+        std = [float(np.sqrt(s @ (level - m) ** 2)) for s, m in zip(share, mean, strict=True)]
         return tuple(round(m, 4) for m in mean), tuple(max(round(s, 4), 1e-4) for s in std)
 
     def sha256(self) -> str:

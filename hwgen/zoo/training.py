@@ -226,7 +226,7 @@ class _Run:
         self.random = torch.Generator().manual_seed(options.seed)
         self.model = build(options.name, self.classes, options.channels)
         if options.checkpoint is not None:
-            read_checkpoint(options.checkpoint).load_into(self.model, new_classes=True)
+            read_checkpoint(options.checkpoint).load_into(self.model, to_train=True)
         self.model.to(memory_format=torch.channels_last)
         self.average = _average(self.model, options.ema)
         self.steps = len(self.images) // options.batch
