@@ -317,11 +317,13 @@ def test_export_writes_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.M
             zoo.export_onnx(model, target, size)
 
 
-def quantized(hwgen: Command, model: Any, folder: Path, size: int, images: int = 2) -> Path:
+def quantized(hwgen: Command, model: Any, folder: Path, size: int, images: int, *more: str) -> Path:
     """Exported and quantized; fails unless every node is mapped."""
     zoo.export_onnx(model, folder / "float.onnx", size)
     np.save(folder / "x.npy", random_images(images, size, model.channels))
-    ran = hwgen("quantize", folder / "float.onnx", "--calib", folder / "x.npy", "-o", folder / "q.onnx", "--json")
+    ran = hwgen(
+        "quantize", folder / "float.onnx", "--calib", folder / "x.npy", "-o", folder / "q.onnx", "--json", *more
+    )
     assert ran.code == 0, ran.err
     assert ran.json["coverage"]["mapped"] == ran.json["coverage"]["nodes"] > 100
     return folder / "q.onnx"
@@ -344,7 +346,7 @@ def test_an_exported_model_maps_whole(hwgen: Command, tmp_path: Path, epsilon: f
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["b1", "b2", "b3"])
 def test_the_large_models_map_whole(hwgen: Command, tmp_path: Path, name: str) -> None:
-    quantized(hwgen, lively(name, classes=1000), tmp_path, 64)
+    quantized(hwgen, lively(name, classes=1000), tmp_path, 224, 1, "--method", "minmax")
 
 
 # Command line
