@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TORCH_STAMP := $(VENV)/.torch
 BOARD_VENV := .venv-board
 BOARD_STAMP := $(BOARD_VENV)/.installed
 BOARD_TESTS := $(wildcard tests/test_runtime*.py) tests/test_examples.py tests/test_deploy.py
@@ -13,11 +14,12 @@ DEMO := build/fashion
 CPP := $(wildcard templates/hls/include/*.hpp templates/hls/sim/*.h templates/hls/src/*.cpp)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv board-venv demo test test-all test-board test-board-all lint format golden bench clean
+.PHONY: help venv torch board-venv demo test test-all test-torch test-board test-board-all lint format golden bench clean
 
 help:
 	@echo "make demo      build the Fashion-MNIST example for the ZCU102 and simulate it (about 5 minutes)"
 	@echo "make test      fast tests;  make test-all: also the slow ones"
+	@echo "make test-torch  only the fast tests that need PyTorch, which it installs into $(VENV);  make torch: only install it"
 	@echo "make test-board  the runtime with the real pynq library, in .venv-board;  make test-board-all: also the slow ones"
 	@echo "make board-venv  only set up $(BOARD_VENV)"
 	@echo "make lint      ruff, mypy and clang-format"
@@ -44,6 +46,15 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+# Tests that need PyTorch are skipped where it is missing; with it, make test runs them, too. On Linux, PyPI's build
+# brings CUDA; PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu finds the smaller one for the CPU.
+$(TORCH_STAMP): $(STAMP)
+	@echo "installing PyTorch into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[quant]'
+	@touch $@
+
+torch: $(TORCH_STAMP)
+
 # mean and deviation of the training pixels, as in example.json
 demo: $(STAMP)
 	$(BIN)/hwgen build $(EXAMPLE)/fashion_vit.onnx --board zcu102 --mean 0.2860 --std 0.3530 \
@@ -56,6 +67,9 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+test-torch: $(TORCH_STAMP)
+	$(BIN)/python -m pytest -m "torch and not slow" -n auto --dist loadgroup
 
 # pynq wants numpy < 2; constraints.txt, made for numpy 2, does not apply. Of the extra sim only the headers are needed.
 $(BOARD_STAMP): pyproject.toml

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NumPy array files (.npy) of a user."""
+"""NumPy array files (.npy) of a user, and files that are written whole or not at all."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ def load_array(path: Path, hint: str) -> npt.NDArray[Any]:
 
 
 def check_writable(path: Path) -> None:
-    """Raise UserError where :func:`save_array` could not write: best said before hours of work."""
+    """Raise UserError where :func:`replacing` could not write: best said before hours of work."""
     folder, reason = path.resolve().parent, ""
     if not folder.is_dir():
         reason = "its folder does not exist. Create it or choose another path"
@@ -44,14 +46,17 @@ def check_writable(path: Path) -> None:
         raise UserError(f"cannot write {path}: {reason}.")
 
 
-def save_array(path: Path, array: npt.NDArray[Any]) -> None:
-    """Write the whole file or nothing, in the place of what was there before. Raises UserError."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to, which takes the place of ``path`` when all went well and is removed otherwise.
+
+    Raises UserError where the file system refuses.
+    """
     target = path.resolve()  # a link stays one
     written = target if _special(target) else target.with_name(f"{target.name}.new")
     try:
         try:
-            with written.open("wb") as file:
-                np.save(file, array)
+            yield written
             if written != target:
                 os.replace(written, target)
         except BaseException:
@@ -60,6 +65,12 @@ def save_array(path: Path, array: npt.NDArray[Any]) -> None:
             raise
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}. Choose another path.") from error
+
+
+def save_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write the whole file or nothing, in the place of what was there before. Raises UserError."""
+    with replacing(path) as written, written.open("wb") as file:
+        np.save(file, array)
 
 
 def _special(path: Path) -> bool:

@@ -68,8 +68,9 @@ def guarded(command: F) -> F:
         except UserError as error:
             errors().print(f"hwgen: {error}", style="red", markup=False)
             code = EXIT_USER
-        except KeyboardInterrupt:
-            errors().print("hwgen: interrupted; nothing was left behind", style="yellow")
+        except KeyboardInterrupt as stop:
+            said = str(stop) or "interrupted; nothing was left behind"
+            errors().print(f"hwgen: {said}", style="yellow", markup=False)
             code = EXIT_INTERRUPTED
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
@@ -503,6 +504,184 @@ def doctor(verbose: Verbose = False, quiet: Quiet = False, as_json: Json = False
         reports().print(terminal.table("Paths", ("tool", "path"), rows))
     if any(e["needed"] and not e["found"] for e in entries):
         raise typer.Exit(EXIT_USER)
+
+
+zoo = typer.Typer(
+    name="zoo",
+    help="Float models to start from, in PyTorch: EfficientViT b0 to b3, and tiny for images of about 32 pixels.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(zoo)
+
+ZooName = Annotated[str, typer.Argument(metavar="tiny|b0|b1|b2|b3", help="Model.", show_default=False)]
+
+
+@zoo.command("export")
+@guarded
+def zoo_export(
+    name: ZooName,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT.onnx", help="ONNX model to write.", show_default=False)
+    ],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Weights: model.pt of hwgen zoo train, or a checkpoint of timm (.safetensors, .pth, .bin) or MIT "
+            "(.pt). Default: random.",
+        ),
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Classes. Default: the checkpoint's, else 1000.")
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Height and width of the images in pixels. Default: what the checkpoint was trained at here, else 224 "
+            "(tiny: 32).",
+        ),
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Channels of the images. Default: the checkpoint's, else 3.")
+    ] = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Write a float model as ONNX, for hwgen quantize.
+
+    Batch norms are folded; batch 1, opset 17.
+    """
+    from hwgen.report import terminal
+    from hwgen.zoo.export import ExportOptions, export
+
+    with showing_progress(not quiet) as progress:
+        progress("exporting", 0, 0)
+        report = export(ExportOptions(name, output, checkpoint, classes, channels, size))
+    emit(report, lambda: terminal.exported(report), as_json=as_json, quiet=quiet)
+
+
+@zoo.command("train")
+@guarded
+def zoo_train(
+    name: ZooName,
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data",
+            metavar="PATH",
+            help="Training images: a folder with a subfolder for each class, or .npz with labels and either images "
+            "(uint8 (N, H, W, C)) or JPEG bytes (jpeg, offset).",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="RUN", help="Folder of the run.", show_default=False)
+    ],
+    test: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Test images, to measure on after each epoch.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN after its last epoch.")] = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Weights to start from, as in hwgen zoo export. Default: random."),
+    ] = None,
+    epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the training images.")] = 10,
+    batch: Annotated[int, typer.Option(metavar="N", help="Images of one step.")] = 128,
+    optimizer: Annotated[
+        str, typer.Option(metavar="adamw|sgd", help="Optimizer; its rate falls as a cosine.")
+    ] = "adamw",
+    lr: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Learning rate. Default: 0.002 (adamw) or 0.1 (sgd), times batch / 128."),
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(metavar="X", help="Weight decay. Default: 0.05 (adamw) or 0.0005 (sgd).")
+    ] = None,
+    label_smoothing: Annotated[float, typer.Option(metavar="X", help="Label smoothing.")] = 0.1,
+    ema: Annotated[
+        float, typer.Option(metavar="X", help="Keep a moving average of the weights with this decay, such as 0.999.")
+    ] = 0.0,
+    crop: Annotated[int, typer.Option(metavar="N", help="Shift images by up to N pixels of 32.")] = 4,
+    flip: Annotated[bool, typer.Option("--flip/--no-flip", help="Mirror images, left to right.")] = True,
+    size: Annotated[
+        int | None, typer.Option(metavar="N", help="Height and width in pixels. Default: 224 (tiny: 32).")
+    ] = None,
+    channels: Annotated[int, typer.Option(metavar="N", help="Channels of the images.")] = 3,
+    images: Annotated[int | None, typer.Option(metavar="N", help="Train on the first N images. Default: all.")] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,C",
+            help="The model sees (byte / 255 - mean) / std; one value a channel. Default: of the training images.",
+        ),
+    ] = None,
+    std: Annotated[str | None, typer.Option(metavar="A,B,C", help="See --mean.")] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(metavar="NAME:FILE", help="Learn also from this model of the zoo with this checkpoint."),
+    ] = None,
+    teacher_onnx: Annotated[
+        Path | None,
+        typer.Option(
+            "--teacher-onnx",
+            metavar="FILE",
+            help="Learn also from this classifier, run by ONNX Runtime. It sees the same images, normalized alike, "
+            "resized to its own size.",
+        ),
+    ] = None,
+    temperature: Annotated[float, typer.Option(metavar="T", help="Of the distillation.")] = 2.0,
+    distillation: Annotated[float, typer.Option(metavar="X", help="Share of the teacher in the loss, 0 to 1.")] = 0.5,
+    seed: Annotated[int, typer.Option(metavar="S", help="Of weights, order and augmentation.")] = 0,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="CPU threads. Another number gives other roundings.")
+    ] = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model on labelled images, on the CPU.
+
+    RUN receives model.pt (weights, for hwgen zoo export), metrics.jsonl (a line an epoch), settings.json and state.pt
+    (for --resume), after every epoch. A run that is interrupted and resumed ends with the same bits as one that is not.
+    """
+    from hwgen import settings
+    from hwgen.report import terminal
+    from hwgen.zoo.training import TrainOptions, train
+
+    options = TrainOptions(
+        name,
+        data,
+        output,
+        test=test,
+        checkpoint=checkpoint,
+        epochs=epochs,
+        batch=batch,
+        optimizer=optimizer,
+        learning_rate=lr,
+        weight_decay=weight_decay,
+        label_smoothing=label_smoothing,
+        ema=ema,
+        crop=crop,
+        flip=flip,
+        image_size=size,
+        channels=channels,
+        images=images,
+        mean=settings.numbers(mean, "--mean"),
+        std=settings.numbers(std, "--std"),
+        teacher=teacher,
+        teacher_onnx=teacher_onnx,
+        temperature=temperature,
+        distillation=distillation,
+        seed=seed,
+        threads=threads,
+        resume=resume,
+    )
+    with showing_progress(not quiet) as progress:
+        report = train(options, progress)
+    emit(report, lambda: terminal.trained(report), as_json=as_json, quiet=quiet)
 
 
 def with_default_fault(arguments: list[str]) -> list[str]:

@@ -39,6 +39,39 @@ def test_help(hwgen: Hwgen, command: str) -> None:
         assert option in ran.out
 
 
+def test_help_of_the_zoo(hwgen: Hwgen) -> None:
+    assert all(command in hwgen("zoo", "--help").out for command in ("export", "train"))
+    for command in ("export", "train"):
+        ran = hwgen("zoo", command, "--help")
+        assert ran.code == 0 and all(option in ran.out for option in ("--json", "--quiet", "--verbose", "--checkpoint"))
+
+
+def test_the_zoo_without_torch(hwgen: Hwgen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [n for n in sys.modules if n.startswith("hwgen.zoo")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    ran = hwgen("zoo", "export", "tiny", "-o", tmp_path / "m.onnx")
+    assert ran.code == 2 and "pip install 'hwgen[quant]'" in ran.err and "Traceback" not in ran.err
+
+
+def test_nothing_but_the_zoo_imports_torch() -> None:
+    modules = [
+        ".".join(p.relative_to(ROOT).with_suffix("").parts)
+        for p in (ROOT / "hwgen").rglob("*.py")
+        if "zoo" not in p.parts and p.stem not in ("__main__", "__init__")
+    ]
+    code = (
+        "import importlib, sys\n"
+        "sys.modules['torch'] = None\n"
+        f"for name in {modules}:\n"
+        "    try:\n"
+        "        importlib.import_module(name)\n"
+        "    except ModuleNotFoundError as error:\n"
+        "        assert error.name not in (None, 'torch'), name  # others may be missing: pynq\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 def test_no_arguments_show_the_commands(hwgen: Hwgen) -> None:
     ran = hwgen()
     assert all(command in ran.out + ran.err for command in COMMANDS)

@@ -15,6 +15,7 @@ from hwgen import frontend, passes
 from hwgen import numerics as nx
 from hwgen.backends.reference import direct, ort
 from hwgen.errors import FitError, ModelError, UserError
+from hwgen.frontend import onnx_file
 from hwgen.ir import Attention, Conv, Eltwise
 from qdq_models import Model, save, small_vit
 
@@ -527,6 +528,35 @@ def test_mutated_models_never_crash(tmp_path: Path) -> None:
         except ModelError:
             refused += 1
     assert refused > 20, "the mutations do not reach the checks"
+
+
+def computed_pad(count: int) -> onnx.ModelProto:
+    """An image padded by amounts that nodes compute, as PyTorch's exporter writes them; ``count`` zeros among them."""
+    nodes = [
+        onnx.helper.make_node("Constant", [], ["count"], name="count", value_ints=[count]),
+        onnx.helper.make_node("ConstantOfShape", ["count"], ["zeros"], name="zeros"),
+        onnx.helper.make_node("Cast", ["zeros"], ["integers"], name="integers", to=onnx.TensorProto.INT64),
+        onnx.helper.make_node("Constant", [], ["one"], name="one", value_ints=[1]),
+        onnx.helper.make_node("Concat", ["integers", "one"], ["amounts"], name="amounts", axis=0),
+        onnx.helper.make_node("Pad", ["image", "amounts"], ["y"], name="pad"),
+    ]
+    image = onnx.helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, [1, 3, 8, 8])
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [None] * 4)
+    graph = onnx.helper.make_graph(nodes, "net", [image], [y])
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_computed_amounts_of_a_pad(tmp_path: Path) -> None:
+    read = onnx_file.read(save(computed_pad(7), tmp_path / "m.onnx"))
+    assert [n.op for n in read.nodes] == ["Pad"]
+    assert read.constants[read.nodes[0].inputs[1]].tolist() == [0] * 7 + [1]
+
+
+@pytest.mark.parametrize("count", [onnx_file.FILLED_MAX + 1, -1])
+def test_nothing_large_is_filled_while_reading(tmp_path: Path, count: int) -> None:
+    read = onnx_file.read(save(computed_pad(count), tmp_path / "m.onnx"))
+    assert "ConstantOfShape" in {n.op for n in read.nodes}
+    assert all(a.size <= onnx_file.FILLED_MAX for a in read.constants.values())
 
 
 @pytest.mark.parametrize("name", ["b1_224_ort_s8_fused", "b1_224_ort_s8", "b1_224_ort_s8_fusedact", "b0_224_ort_s8"])

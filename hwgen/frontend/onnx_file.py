@@ -6,6 +6,7 @@ Nothing here runs anything from the model; constant folding is limited to small 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ _FOLDABLE = {
     "Reshape", "Shape", "Slice", "Squeeze", "Sub", "Transpose", "Unsqueeze",
 }  # fmt: skip
 """Operators whose result cannot be much larger than their inputs; others are never evaluated while reading."""
+FILLED_MAX = 1024
+"""ConstantOfShape is evaluated up to so many elements: PyTorch's exporter writes the amounts of a Pad with one."""
 
 NOT_ONNX = "Give hwgen an ONNX file as ONNX Runtime's or another quantizer writes it."
 
@@ -182,7 +185,14 @@ def _name_nodes(model: ModelProto) -> None:
 
 
 def _should_fold(node: onnx_ir.Node) -> bool | None:
-    return None if node.op_type in _FOLDABLE and node.domain in ("", "ai.onnx") else False
+    """None: by the size of its inputs. onnxscript asks only where these are constants."""
+    if node.domain not in ("", "ai.onnx"):
+        return False
+    if node.op_type == "ConstantOfShape":
+        shape = node.inputs[0].const_value if node.inputs and node.inputs[0] is not None else None
+        dims = [] if shape is None or shape.size > 8 else shape.numpy().reshape(-1).tolist()
+        return bool(dims) and min(dims) >= 0 and math.prod(dims) <= FILLED_MAX
+    return None if node.op_type in _FOLDABLE else False
 
 
 def read(path: Path) -> OnnxGraph:
@@ -206,7 +216,7 @@ def clean(model: ModelProto, path: Path) -> OnnxGraph:
             output_size_limit=1 << 20,
             should_fold=_should_fold,
         )
-        common_passes.LiftConstantsToInitializersPass()(clean)
+        common_passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(clean)
         # Quantizers may write a pair of QuantizeLinear and DequantizeLinear for each reader of an edge.
         common_passes.DeduplicateInitializersPass()(clean)
         common_passes.CommonSubexpressionEliminationPass()(clean)

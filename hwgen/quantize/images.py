@@ -112,15 +112,8 @@ def _from_arrays(path: Path, shape: tuple[int, int, int], preprocessing: Preproc
 def _from_jpeg(
     path: Path, jpeg: npt.NDArray[Any], offset: npt.NDArray[Any], shape: tuple[int, int, int], how: Preprocessing
 ) -> Images:
-    data = jpeg.tobytes()
-    bounds = list(pairwise(int(o) for o in offset.reshape(-1)))
-    if not bounds or any(not 0 <= a < b <= len(data) for a, b in bounds):
-        raise UserError(f"{path} holds no images, or offsets that do not fit its JPEG bytes. {GIVE}.")
-
-    def source(i: int) -> io.BytesIO:
-        return io.BytesIO(data[bounds[i][0] : bounds[i][1]])
-
-    return _decoded(len(bounds), source, lambda i: f"image {i} of {path}", shape, how)
+    parts = jpeg_parts(path, jpeg, offset)
+    return _decoded(len(parts), lambda i: io.BytesIO(parts[i]), lambda i: f"image {i} of {path}", shape, how)
 
 
 def _from_array(path: Path, array: npt.NDArray[Any], shape: tuple[int, int, int], how: Preprocessing) -> Images:
@@ -163,32 +156,53 @@ def _decoded(
     how: Preprocessing,
 ) -> Images:
     """Image files or their bytes, decoded by Pillow."""
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise UserError("decoding images needs Pillow. Install it: pip install 'hwgen[ort]'.") from error
-    channels, height, width = shape
-    if channels not in (1, 3):
-        raise UserError(f"the model has {channels} channels, images have 1 or 3. Give a .npy file instead.")
+    check_decodable(shape[0])
     _need_mean(Path(name(0)), how)
 
     def image(i: int) -> Float32:
-        try:
-            with Image.open(source(i)) as opened:
-                picture = opened.convert("RGB" if channels == 3 else "L")
-                if how.resize is None:
-                    picture = picture.resize((width, height), Image.Resampling.BILINEAR)
-                else:
-                    ratio = how.resize / min(picture.size)
-                    scaled = [max(round(n * ratio), low) for n, low in zip(picture.size, (width, height), strict=True)]
-                    picture = picture.resize((scaled[0], scaled[1]), Image.Resampling.BILINEAR)
-                    left, top = (scaled[0] - width) // 2, (scaled[1] - height) // 2
-                    picture = picture.crop((left, top, left + width, top + height))
-                pixels = np.asarray(picture, np.uint8).reshape(height, width, channels)
-        except (OSError, ValueError, SyntaxError) as error:  # Pillow raises SyntaxError for broken PNG
-            raise UserError(
-                f"{name(i)} is not an image that Pillow can read ({error}). Remove or replace it."
-            ) from error
-        return how.normalize(pixels)
+        return how.normalize(decode(source(i), name(i), shape, how.resize))
 
     return Images(count, image)
+
+
+def jpeg_parts(path: Path, jpeg: npt.NDArray[Any], offset: npt.NDArray[Any]) -> list[bytes]:
+    """Each image of the concatenated bytes ``jpeg``; ``offset`` (N + 1) has their bounds. Raises UserError."""
+    data = jpeg.tobytes()
+    bounds = list(pairwise(int(o) for o in offset.reshape(-1)))
+    if not bounds or any(not 0 <= a < b <= len(data) for a, b in bounds):
+        raise UserError(f"{path} holds no images, or offsets that do not fit its JPEG bytes. {GIVE}.")
+    return [data[a:b] for a, b in bounds]
+
+
+def check_decodable(channels: int) -> None:
+    """Raises UserError where Pillow is missing, or where images have not so many channels."""
+    try:
+        import PIL.Image  # noqa: F401
+    except ImportError as error:
+        raise UserError("decoding images needs Pillow. Install it: pip install 'hwgen[ort]'.") from error
+    if channels not in (1, 3):
+        raise UserError(f"the model has {channels} channels, images have 1 or 3. Give a .npy file instead.")
+
+
+def decode(source: Any, name: str, shape: tuple[int, int, int], resize: int | None = None) -> npt.NDArray[np.uint8]:
+    """One image file (path or open file) as bytes (H, W, C) for a model that sees ``shape`` (C, H, W).
+
+    ``resize`` as in :class:`Preprocessing`. Raises UserError, which calls the image ``name``, where it is none.
+    """
+    from PIL import Image
+
+    channels, height, width = shape
+    try:
+        with Image.open(source) as opened:
+            picture = opened.convert("RGB" if channels == 3 else "L")
+            if resize is None:
+                picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+            else:
+                ratio = resize / min(picture.size)
+                scaled = [max(round(n * ratio), low) for n, low in zip(picture.size, (width, height), strict=True)]
+                picture = picture.resize((scaled[0], scaled[1]), Image.Resampling.BILINEAR)
+                left, top = (scaled[0] - width) // 2, (scaled[1] - height) // 2
+                picture = picture.crop((left, top, left + width, top + height))
+            return np.asarray(picture, np.uint8).reshape(height, width, channels)
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises SyntaxError for broken PNG
+        raise UserError(f"{name} is not an image that Pillow can read ({error}). Remove or replace it.") from error

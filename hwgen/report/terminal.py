@@ -317,3 +317,42 @@ def quantized(output: str, report: dict[str, Any], *, every_tensor: bool) -> Ren
     mapped = report["coverage"]
     parts.append(Text(f"{output}: {mapped['mapped']} of {mapped['nodes']} nodes mapped", style="green"))
     return Group(*parts)
+
+
+def exported(report: dict[str, Any]) -> RenderableType:
+    """What ``hwgen zoo export`` wrote."""
+    weights = {"random": "random weights", "timm": "weights by timm's names", "mit": "weights by MIT's names"}
+    size, channels = report["image_size"], report["channels"]
+    lines = [
+        f"{report['output']}: {report['model']}, {report['parameters']:,} parameters, {weights[report['weights']]}",
+        f"image (1, {channels}, {size}, {size}), logits (1, {report['classes']})",
+    ]
+    if report["mean"] and report["std"]:
+        lines.append(f"normalized with {_normalization(report)}")
+    return Text("\n".join(lines))
+
+
+def trained(report: dict[str, Any]) -> RenderableType:
+    """The epochs of ``hwgen zoo train``, and what to do next."""
+    rows = [
+        (
+            e["epoch"],
+            f"{e['loss']:.4f}",
+            f"{100 * e['train_accuracy']:.2f} %",
+            "-" if e["test_accuracy"] is None else f"{100 * e['test_accuracy']:.2f} %",
+            f"{e['learning_rate']:.2e}",
+            f"{e['seconds']:.1f}",
+        )
+        for e in report["epochs"]
+    ]
+    columns = ("epoch", "loss", "training", "test", "learning rate", "seconds")
+    return Group(
+        table(f"{report['model']}, {report['parameters']:,} parameters", columns, rows, right=range(6)),
+        "",
+        Text(f"hwgen zoo export {report['model']} --checkpoint {report['run']}/model.pt -o FLOAT.onnx"),
+        Text(f"hwgen quantize FLOAT.onnx --calib IMAGES {_normalization(report)} -o OUT.onnx"),
+    )
+
+
+def _normalization(report: dict[str, Any]) -> str:
+    return " ".join(f"--{key} {','.join(f'{v:g}' for v in report[key])}" for key in ("mean", "std"))
