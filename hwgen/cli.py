@@ -262,7 +262,10 @@ def quantize(
         Path, typer.Option("--output", "-o", metavar="OUT.onnx", help="QDQ model to write.", show_default=False)
     ],
     method: Annotated[
-        str, typer.Option(metavar="minmax|percentile|mse", help="How the range of each tensor is chosen.")
+        str,
+        typer.Option(
+            metavar="minmax|percentile|mse|reconstruct", help="How ranges and weights are chosen; docs/quantize.md."
+        ),
     ] = "mse",
     weights: Annotated[int, typer.Option(metavar="8|6|4", help="Bits of the weights (stored as int8).")] = 8,
     activations: Annotated[int, typer.Option(metavar="8|6", help="Bits of the activations (stored as int8).")] = 8,
@@ -280,6 +283,10 @@ def quantize(
         ),
     ] = None,
     images: Annotated[int, typer.Option(metavar="N", help="Use at most so many images, evenly spread.")] = 512,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Draw the images at random, with this seed.", show_default=False)
+    ] = None,
+    steps: Annotated[int, typer.Option(metavar="N", help="Steps a block of --method reconstruct.")] = 400,
     verbose: Verbose = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -295,7 +302,7 @@ def quantize(
     from hwgen.report import terminal
 
     how = Preprocessing(settings.numbers(mean, "--mean"), settings.numbers(std, "--std"), resize)
-    options = QuantizeOptions(model, calib, output, method, weights, activations, how, images)
+    options = QuantizeOptions(model, calib, output, method, weights, activations, how, images, seed, steps)
     with showing_progress(not quiet) as progress:
         report = run_quantize(options, progress)
     emit(report, lambda: terminal.quantized(str(output), report, every_tensor=verbose), as_json=as_json, quiet=quiet)

@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,9 @@ from hwgen.quantize.ranges import METHODS, Grid, Histogram, decibels
 Progress = Callable[[str, int, int], None]
 WEIGHT_BITS = (8, 6, 4)
 ACTIVATION_BITS = (8, 6)
+ALL_METHODS = (*METHODS, "reconstruct")
 IMAGES_MAX = 1024
+STEPS_MAX = 100_000
 MOMENT_IMAGES = 128
 """Second moments need fewer images than ranges: each has many positions."""
 
@@ -51,16 +53,25 @@ class QuantizeOptions:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     images: int = 512
     """At most so many calibration images are used, evenly spread over those given."""
+    seed: int | None = None
+    """Of a random choice of the images instead, and of what ``reconstruct`` draws."""
+    steps: int = 400
+    """Of ``reconstruct``, for each block."""
 
     @property
     def report(self) -> Path:
         """The .json file beside the output."""
         return self.output.with_suffix(".json")
 
+    @property
+    def ranges(self) -> str:
+        """How the range of each tensor is chosen."""
+        return "mse" if self.method == "reconstruct" else self.method
+
     def check(self) -> None:
         """Raises UserError for an option that is out of its range."""
         for name, value, allowed in (
-            ("--method", self.method, tuple(METHODS)),
+            ("--method", self.method, ALL_METHODS),
             ("--weights", self.weight_bits, WEIGHT_BITS),
             ("--activations", self.activation_bits, ACTIVATION_BITS),
         ):
@@ -68,6 +79,10 @@ class QuantizeOptions:
                 raise UserError(f"{name} {value} is not possible. Use one of: {', '.join(map(str, allowed))}.")
         if not 1 <= self.images <= IMAGES_MAX:
             raise UserError(f"--images {self.images} is not possible. Give 1 to {IMAGES_MAX}; 32 or more are sensible.")
+        if not 1 <= self.steps <= STEPS_MAX:
+            raise UserError(f"--steps {self.steps} is not possible. Give 1 to {STEPS_MAX}; 200 to 2000 are sensible.")
+        if self.seed is not None and not 0 <= self.seed < 1 << 63:
+            raise UserError(f"--seed {self.seed} is not possible. Give a number from 0 on.")
         if self.output.suffix.lower() != ".onnx":
             raise UserError(f"{self.output} is not the name of an .onnx file. Add -o NAME.onnx.")
         if not self.output.resolve().parent.is_dir() or self.output.is_dir():
@@ -82,26 +97,31 @@ def quantize(options: QuantizeOptions, progress: Progress = pipeline.silent) -> 
     Raises UserError (ModelError for the model) for whatever is the user's to mend.
     """
     options.check()
+    learn = _reconstruct() if options.method == "reconstruct" else None
     progress("reading the model", 0, 0)
     source = read_float(options.model)
     placement = place(source)
     shape = source.shapes[source.input]
     images = open_images(options.calibration, (shape[1], shape[2], shape[3]), options.preprocessing)
-    images = images.first(options.images)
+    images = images.first(options.images) if options.seed is None else images.drawn(options.images, options.seed)
     exact = source
     scalings: tuple[Scaling, ...] = ()
-    if options.method == "mse":
-        source, scalings = equalize(source, placement, images, options.method, options.activation_bits, progress)
+    if options.ranges == "mse":
+        source, scalings = equalize(source, placement, images, options.ranges, options.activation_bits, progress)
         placement = place(source)
     histograms = _observe(source, placement, images, progress)
-    grids = choose.grids(placement, histograms, source.input, options.method, options.activation_bits)
+    grids = choose.grids(placement, histograms, source.input, options.ranges, options.activation_bits)
     choices = _choices(source, placement, histograms, grids, progress)
     sites = choose.with_choices(placement, choices)
     moments = {}
-    if options.method == "mse":
+    if options.ranges == "mse":
         some = images.first(MOMENT_IMAGES)
         moments = measure(source, placement.weighted, grids, some, progress)
     layers = dict(_weights(source, placement, grids, moments, options, progress))
+    blocks: list[Any] = []
+    if learn is not None:
+        steps, seed = options.steps, options.seed or 0
+        grids, layers, blocks = learn(source, placement, list(sites), grids, layers, images, steps, seed, progress)
     bits = {"weights": str(options.weight_bits), "activations": str(options.activation_bits)}
     metadata = {
         f"hwgen.{name}": text for name, text in {"version": __version__, "method": options.method, **bits}.items()
@@ -117,6 +137,7 @@ def quantize(options: QuantizeOptions, progress: Progress = pipeline.silent) -> 
         "tensors": _tensor_report(sites, grids, histograms),
         "weights": [_weight_report(layer, moments.get(name), options.weight_bits) for name, layer in layers.items()],
         "activations": choices,
+        "blocks": [asdict(block) for block in blocks],
         "equalized": [{"tensor": s.edge, "factor": s.factor} for s in scalings],
     }
     with _writing(options) as (model_path, report_path):
@@ -126,6 +147,17 @@ def quantize(options: QuantizeOptions, progress: Progress = pipeline.silent) -> 
         report["output"] = _compare(exact, model, images, progress)
         write_json(report_path, report)
     return plain(report)  # type: ignore[no-any-return]
+
+
+def _reconstruct() -> Callable[..., Any]:
+    """PyTorch is needed for this method only. Raises UserError without it."""
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise UserError("--method reconstruct needs PyTorch. Install it: pip install 'hwgen[quant]'.") from error
+    from hwgen.quantize.reconstruct import reconstruct
+
+    return reconstruct
 
 
 def _observe(source: OnnxGraph, placement: Placement, images: Images, progress: Progress) -> dict[str, Histogram]:
@@ -170,13 +202,13 @@ def _weights(
         unit, seen = grids[entry.x].scale, moments.get(entry.node.name)
         if seen is None:
             scale = weights.usable_scale(weights.absmax_scale(real, bits), bias, unit)
-            yield name, Layer(entry, real, weights.round_weights(real, scale, bits), bias)
+            yield name, Layer(entry, real, weights.round_weights(real, scale, bits), bias, bits)
             continue
         scale = weights.usable_scale(weights.mse_scale(real, bits, _importance(real, seen)), bias, unit)
         quantized = weights.compensate(real, scale, bits, seen.second)
         if entry.node.op != "MatMul":  # which has no bias
             bias = weights.corrected_bias(real, quantized, bias, seen.mean, seen.quantized_mean)
-        yield name, Layer(entry, real, quantized, bias)
+        yield name, Layer(entry, real, quantized, bias, bits)
 
 
 def _importance(weight: Float64, seen: Moments) -> Float64:

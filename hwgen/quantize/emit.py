@@ -23,12 +23,14 @@ NARROW_AFTER = ("attention", "pool")
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A convolution or matrix product: ``real`` weights (outputs, ...), what replaces them, the real bias if any."""
+    """A convolution or matrix product: ``real`` weights (outputs, ...), what replaces them with how many bits, the real
+    bias if any."""
 
     weights: Weights
     real: npt.NDArray[np.float64]
     quantized: QuantizedWeight
     bias: npt.NDArray[np.float64] | None
+    bits: int
 
 
 @dataclass

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -68,9 +68,15 @@ class Images:
     def first(self, limit: int) -> Images:
         """At most ``limit`` of them, evenly spread; small ones are kept in memory, because they are read often."""
         count = min(self.count, limit)
-        chosen = [i * self.count // count for i in range(count)]
+        return self._chosen([i * self.count // count for i in range(count)])
+
+    def drawn(self, limit: int, seed: int) -> Images:
+        """As :meth:`first`, but drawn at random."""
+        return self._chosen(np.random.default_rng(seed).permutation(self.count)[:limit].tolist())
+
+    def _chosen(self, chosen: Sequence[int]) -> Images:
         image = lru_cache(maxsize=max(1, KEPT_BYTES // self.image(0).nbytes))(self.image)
-        return Images(count, lambda i: image(chosen[i]))
+        return Images(len(chosen), lambda i: image(chosen[i]))
 
 
 def open_images(path: Path, shape: tuple[int, int, int], preprocessing: Preprocessing) -> Images:
