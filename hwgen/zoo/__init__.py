@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Float models in PyTorch to start from: EfficientViT-B0 to B3 and a tiny one; checkpoints, ONNX export, training.
 
-Nothing else of hwgen imports this package, so hwgen does without PyTorch. Needs ``pip install 'hwgen[quant]'``.
+Nothing else of hwgen imports this package: hwgen does without PyTorch. Needs ``pip install 'hwgen[quant]'``.
 """
 
 from __future__ import annotations
