@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hwgen import frontend, passes
 from hwgen import numerics as nx
 from hwgen.backends.reference import direct, ort
 from hwgen.frontend.onnx_file import read
-from hwgen.quantize import QuantizeOptions, calibration, quantize
+from hwgen.quantize import QuantizeOptions, quantize
+from hwgen.quantize.evaluation import Labelled, open_labelled, top1
 from hwgen.quantize.images import Images, Preprocessing, open_images
 
 CIFAR10 = Preprocessing(mean=(0.4914, 0.4822, 0.4465), std=(0.247, 0.2435, 0.2616))
@@ -35,11 +35,10 @@ RECIPES = ("ort", "minmax-w8a8", "percentile-w8a8", "mse-w8a8", "mse-w4a8", "mse
 CALIBRATION_IMAGES = 512
 
 
-def images(path: Path, count: int, shape: tuple[int, ...]) -> tuple[Images, npt.NDArray[np.int64]]:
+def images(path: Path, count: int, shape: tuple[int, ...]) -> Labelled:
     """The first ``count`` images for a model that sees ``shape`` (C, H, W), and their labels."""
-    every = open_images(path, (shape[0], shape[1], shape[2]), CIFAR10)
-    count = min(count, every.count)
-    return Images(count, every.image), np.load(path)["label"][:count].astype(np.int64)
+    every = open_labelled(path, (shape[0], shape[1], shape[2]), CIFAR10)
+    return Labelled(Images(min(count, every.images.count), every.images.image), every.labels[:count])
 
 
 def measure(model: Path, data: Path, count: int) -> dict[str, Any]:
@@ -47,11 +46,12 @@ def measure(model: Path, data: Path, count: int) -> dict[str, Any]:
     front = frontend.load(model)
     coverage = front.coverage()
     graph = passes.run(front.require())
-    x, labels = images(data, count, graph.input.image)
+    given = images(data, count, graph.input.image)
+    labels = given.labels
     runtime = ort.session(front.onnx.model)
     quant = graph.input_quant
     ours, theirs, seconds = [], [], 0.0
-    for image in x:
+    for image in given.images:
         codes = nx.quantize(image, quant.scale, quant.zero_point)
         start = time.perf_counter()
         values = direct.run(graph, codes)
@@ -74,9 +74,9 @@ def measure(model: Path, data: Path, count: int) -> dict[str, Any]:
 def measure_float(model: Path, data: Path, count: int) -> dict[str, Any]:
     """Accuracy of a float model in ONNX Runtime."""
     onnx = read(model)
-    x, labels = images(data, count, onnx.shapes[onnx.input][1:])
-    best = [int(y.argmax()) for (y,) in calibration.run(onnx.model, onnx.input, x, lambda i: None)]
-    return {"model": model.name, "images": len(labels), "float_top1": float((np.array(best) == labels).mean())}
+    given = images(data, count, onnx.shapes[onnx.input][1:])
+    share = top1(onnx.model, onnx.input, given, lambda i: None)
+    return {"model": model.name, "images": given.images.count, "float_top1": share}
 
 
 def quantize_as(recipe: str, model: Path, calib: Path, output: Path) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -210,3 +210,23 @@ def read_build(directory: Path) -> Build:
     except (InternalError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{directory} is damaged ({error}). {again}") from error
     return Build(directory, manifest, program)
+
+
+@contextmanager
+def replacing_files(targets: Sequence[Path]) -> Iterator[list[Path]]:
+    """A new path for each file of ``targets``, in a hidden folder beside it; when the block ends, what was written
+    takes their place. Nothing is left where it raises. UserError where a folder cannot be written."""
+    with ExitStack() as stack:
+        written = []
+        for target in targets:
+            folder = target.resolve().parent
+            try:
+                name = stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix=".hwgen-"))
+            except OSError as error:
+                raise UserError(
+                    f"cannot write into {folder}: {error.strerror or error}. Choose another path."
+                ) from error
+            written.append(Path(name) / target.name)
+        yield written
+        for new, target in zip(written, targets, strict=True):
+            os.replace(new, target)

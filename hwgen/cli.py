@@ -19,7 +19,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from hwgen import __version__
 from hwgen.errors import UserError
@@ -49,6 +49,44 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")
 Json = Annotated[
     bool, typer.Option("--json", help="Print the report as JSON on standard output, and nothing else there.")
 ]
+Calibration = Annotated[
+    Path,
+    typer.Option(
+        "--calib",
+        metavar="PATH",
+        help="Calibration images: a folder of images, or .npy or .npz with float (N, C, H, W) or uint8 (N, H, W, C); "
+        ".npz may also hold JPEG bytes (jpeg, offset).",
+        show_default=False,
+    ),
+]
+Method = Annotated[str, typer.Option(metavar="minmax|percentile|mse", help="How the range of each tensor is chosen.")]
+Mean = Annotated[
+    str | None,
+    typer.Option(metavar="A,B,C", help="For image bytes: the model sees (byte / 255 - mean) / std; one a channel."),
+]
+Std = Annotated[str | None, typer.Option(metavar="A,B,C", help="See --mean.")]
+Resize = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Resize images so that the shorter side has N pixels and cut out the middle. Default: resize to the "
+        "model's height and width.",
+    ),
+]
+TimmConfig = Annotated[
+    Path | None,
+    typer.Option(
+        "--timm-config",
+        metavar="FILE",
+        help="config.json of a timm model: mean, std, crop_pct and interpolation come from it, where --mean, --std and "
+        "--resize are not given.",
+    ),
+]
+CalibrationImages = Annotated[int, typer.Option("--images", metavar="N", help="Use at most so many, evenly spread.")]
+EVALUATION = (
+    "a folder with one subfolder of images for each class (in the order of the names), or .npz as for --calib with "
+    "label (N integers)."
+)
 
 
 def errors() -> Console:
@@ -98,14 +136,19 @@ def _report_bug(error: Exception, *, verbose: bool) -> None:
 
 @contextmanager
 def showing_progress(enabled: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress line on a terminal; nothing where there is none."""
+    """A progress line on a terminal: the step, the time of the whole command, the time left for the step."""
     console = errors()
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    text = TextColumn("{task.description}", markup=False)
+    columns = (SpinnerColumn(), text, BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(compact=True))
     with Progress(*columns, console=console, transient=True, disable=not (enabled and console.is_terminal)) as bar:
         task = bar.add_task("", total=None)
+        begun = bar.tasks[0].start_time
 
         def update(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total or None)
+            if what != bar.tasks[0].description:
+                bar.reset(task, description=what)  # else the speed of the step before would count
+                bar.tasks[0].start_time = begun
+            bar.update(task, completed=done, total=total or None)
 
         yield update
 
@@ -248,16 +291,7 @@ def quantize(
     model: Annotated[
         Path, typer.Argument(metavar="MODEL", help="Float ONNX file, opset 13 to 21.", show_default=False)
     ],
-    calib: Annotated[
-        Path,
-        typer.Option(
-            "--calib",
-            metavar="PATH",
-            help="Calibration images: a folder of images, or .npy or .npz with float (N, C, H, W) or uint8 "
-            "(N, H, W, C); .npz may also hold JPEG bytes (jpeg, offset).",
-            show_default=False,
-        ),
-    ],
+    calib: Calibration,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="OUT.onnx", help="QDQ model to write.", show_default=False)
     ],
@@ -269,24 +303,38 @@ def quantize(
     ] = "mse",
     weights: Annotated[int, typer.Option(metavar="8|6|4", help="Bits of the weights (stored as int8).")] = 8,
     activations: Annotated[int, typer.Option(metavar="8|6", help="Bits of the activations (stored as int8).")] = 8,
-    mean: Annotated[
-        str | None,
-        typer.Option(metavar="A,B,C", help="For image bytes: the model sees (byte / 255 - mean) / std; one a channel."),
-    ] = None,
-    std: Annotated[str | None, typer.Option(metavar="A,B,C", help="See --mean.")] = None,
-    resize: Annotated[
-        int | None,
+    mean: Mean = None,
+    std: Std = None,
+    resize: Resize = None,
+    timm: TimmConfig = None,
+    images: CalibrationImages = 512,
+    precision: Annotated[
+        Path | None,
         typer.Option(
-            metavar="N",
-            help="Resize images so that the shorter side has N pixels and cut out the middle. Default: resize to the "
-            "model's height and width.",
+            metavar="FILE",
+            help='JSON with the bits of single layers and tensors: {"weights": {NODE: 4}, "activations": {TENSOR: 6}}. '
+            "The others have --weights and --activations. hwgen sensitivity writes such files.",
         ),
     ] = None,
-    images: Annotated[int, typer.Option(metavar="N", help="Use at most so many images, evenly spread.")] = 512,
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Draw the images at random, with this seed.", show_default=False)
     ] = None,
     steps: Annotated[int, typer.Option(metavar="N", help="Steps a block of --method reconstruct.")] = 400,
+    keep_within: Annotated[
+        float | None,
+        typer.Option(
+            "--keep-float-accuracy-within",
+            metavar="POINTS",
+            help="With --eval: where the top-1 is more than POINTS (of 100) below the float model's, give the most "
+            "sensitive layers 8 bits until it is not. Exit code 2, nothing written, where 8 bits everywhere lose more.",
+        ),
+    ] = None,
+    evaluation: Annotated[
+        Path | None, typer.Option("--eval", metavar="DATA", help=f"Compare top-1 with the float model on: {EVALUATION}")
+    ] = None,
+    eval_images: Annotated[
+        int, typer.Option("--eval-images", metavar="N", help="Use at most so many of --eval, evenly spread.")
+    ] = 5000,
     verbose: Verbose = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -296,16 +344,126 @@ def quantize(
     Writes OUT.onnx and OUT.json (ranges, scales, errors and what was chosen), both or neither.
     """
     from hwgen import settings
-    from hwgen.quantize import QuantizeOptions
+    from hwgen.quantize import QuantizeOptions, timm_config
     from hwgen.quantize import quantize as run_quantize
-    from hwgen.quantize.images import Preprocessing
     from hwgen.report import terminal
 
-    how = Preprocessing(settings.numbers(mean, "--mean"), settings.numbers(std, "--std"), resize)
-    options = QuantizeOptions(model, calib, output, method, weights, activations, how, images, seed, steps)
+    how = timm_config.preprocessing(timm, settings.numbers(mean, "--mean"), settings.numbers(std, "--std"), resize)
+    options = QuantizeOptions(
+        model,
+        calib,
+        output,
+        method,
+        weights,
+        activations,
+        how,
+        images,
+        seed=seed,
+        steps=steps,
+        precision=precision,
+        evaluation=evaluation,
+        evaluation_images=eval_images,
+        keep_within=keep_within,
+    )
     with showing_progress(not quiet) as progress:
         report = run_quantize(options, progress)
     emit(report, lambda: terminal.quantized(str(output), report, every_tensor=verbose), as_json=as_json, quiet=quiet)
+
+
+@app.command()
+@guarded
+def sensitivity(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="Float ONNX file, opset 13 to 21.", show_default=False)
+    ],
+    calib: Calibration,
+    evaluation: Annotated[
+        Path,
+        typer.Option(
+            "--eval",
+            metavar="DATA",
+            help=f"Labelled images, others than those on which the result will be judged: {EVALUATION}",
+            show_default=False,
+        ),
+    ],
+    weights: Annotated[
+        int | None,
+        typer.Option(metavar="4|6", help="Bits of one layer's weights at a time. Default: 4 without --activations."),
+    ] = None,
+    activations: Annotated[
+        int | None, typer.Option(metavar="6", help="Bits of one tensor at a time. Default: tensors are not measured.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.json", help="Write the report here.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Draw the report: .svg, .png or .pdf; needs hwgen\\[plot].")
+    ] = None,
+    target_accuracy_loss: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS",
+            help="Choose a precision: lower the least sensitive layers as long as the top-1 is at most POINTS (of 100) "
+            "below the float model's.",
+        ),
+    ] = None,
+    target_size: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Choose a precision: lower the weights of the least sensitive layers until all weights together have "
+            "SHARE of the bits that they have at 8 (0.6: 4.8 bits on average).",
+        ),
+    ] = None,
+    precision_out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Write the chosen precision here, for hwgen quantize --precision."),
+    ] = None,
+    method: Method = "mse",
+    mean: Mean = None,
+    std: Std = None,
+    resize: Resize = None,
+    timm: TimmConfig = None,
+    images: CalibrationImages = 512,
+    eval_images: Annotated[
+        int, typer.Option("--eval-images", metavar="N", help="Use at most so many of --eval, evenly spread.")
+    ] = 500,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Measure how sensitive each layer of the float MODEL is to fewer bits, and choose the bits of each layer.
+
+    One layer at a time has --weights (or one tensor --activations) bits, everything else 8: top-1 on --eval, and SQNR
+    of the output on calibration images. With a target, the guided choice of each layer's precision; the combination
+    chosen is measured, too. Files are written all or none. With -v all layers are listed.
+    """
+    from hwgen import settings
+    from hwgen.quantize import timm_config
+    from hwgen.quantize.sensitivity import SensitivityOptions
+    from hwgen.quantize.sensitivity import sensitivity as run_sensitivity
+    from hwgen.report import terminal
+
+    how = timm_config.preprocessing(timm, settings.numbers(mean, "--mean"), settings.numbers(std, "--std"), resize)
+    options = SensitivityOptions(
+        model,
+        calib,
+        evaluation,
+        4 if weights is None and activations is None else weights,
+        activations,
+        method,
+        how,
+        images,
+        eval_images,
+        output,
+        plot,
+        target_accuracy_loss,
+        target_size,
+        precision_out,
+    )
+    with showing_progress(not quiet) as progress:
+        report = run_sensitivity(options, progress)
+    emit(report, lambda: terminal.sensitivity(report, every_layer=verbose), as_json=as_json, quiet=quiet)
 
 
 @app.command()

@@ -24,7 +24,7 @@ from hwgen.cli import with_default_fault
 from hwgen.resources import folder
 
 Hwgen = Callable[..., Ran]
-COMMANDS = ("quantize", "build", "inspect", "sim", "boards", "doctor")
+COMMANDS = ("quantize", "sensitivity", "build", "inspect", "sim", "boards", "doctor")
 
 
 def test_version(hwgen: Hwgen) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,16 +19,26 @@ from hwgen.quantize.ranges import BINS, Histogram
 
 Array = npt.NDArray[Any]
 Progress = Callable[[str, int, int], None]
+SMALL_INPUT = 3 * 128 * 128
+"""Elements below which one thread is used: handing out work would cost more than it gives."""
 
 
 def session(model: onnx.ModelProto) -> Any:
-    """An ONNX Runtime session with its usual optimizations. UserError without it, ModelError if it refuses."""
+    """An ONNX Runtime session with its usual optimizations, but without its integer kernels in the place of quantizers
+    and what is between them: so it gives what the operators give one by one, and is faster for one image.
+
+    UserError without ONNX Runtime, ModelError if it refuses the model.
+    """
     try:
         import onnxruntime
     except ImportError as error:
         raise UserError("hwgen quantize needs ONNX Runtime. Install it: pip install 'hwgen[ort]'.") from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    dims = [d.dim_value for i in model.graph.input for d in i.type.tensor_type.shape.dim]
+    if prod(max(d, 1) for d in dims) < SMALL_INPUT:
+        options.intra_op_num_threads = 1
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has no common base class for its errors

@@ -15,7 +15,7 @@ from onnx import NodeProto, helper, numpy_helper
 from hwgen.frontend.onnx_file import OnnxGraph
 from hwgen.quantize.placement import Site, Weights
 from hwgen.quantize.ranges import Grid
-from hwgen.quantize.weights import QuantizedWeight
+from hwgen.quantize.weights import Bits, QuantizedWeight
 
 NARROW_AFTER = ("attention", "pool")
 """Operators whose result the machine cannot clamp while it rounds: fewer than 8 bits take a second quantizer."""
@@ -30,7 +30,7 @@ class Layer:
     real: npt.NDArray[np.float64]
     quantized: QuantizedWeight
     bias: npt.NDArray[np.float64] | None
-    bits: int
+    bits: Bits
 
 
 @dataclass

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,8 @@ from hwgen.runtime import InputError, image_files
 
 Float32 = npt.NDArray[np.float32]
 KEPT_BYTES = 1 << 28
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
+"""Pillow's filters, by the names that timm gives them."""
 GIVE = "Give a folder of images, or a .npy or .npz file with float (N, C, H, W) or uint8 (N, H, W, C)"
 
 
@@ -26,16 +29,41 @@ GIVE = "Give a folder of images, or a .npy or .npz file with float (N, C, H, W) 
 class Preprocessing:
     """Image bytes -> the model's input: ``(byte / 255 - mean) / std``, one value a channel.
 
-    Images are resized (bilinear) to the model's height and width; with ``resize`` their shorter side to so many pixels,
-    and the middle is cut out.
+    Images are resized to the model's height and width; with ``resize`` their shorter side to so many pixels, and the
+    middle is cut out.
     """
 
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     resize: int | None = None
+    crop: float | None = None
+    """Instead of ``resize``: the share of the shorter side that is cut out, for a square input."""
+    interpolation: str = "bilinear"
+    """One of INTERPOLATIONS."""
+    input_size: tuple[int, int, int] | None = None
+    """(C, H, W) that these figures are meant for, where that is known."""
+    config: Path | None = None
+    """The file that they come from, if any."""
 
-    def check(self, channels: int, side: int) -> None:
-        """Raises UserError for figures that do not fit together or the model. ``side``: the model's longer one."""
+    def shorter_side(self, height: int, width: int) -> int | None:
+        """Pixels of the shorter side after resizing; None: the whole image becomes ``height`` by ``width``."""
+        if self.resize is not None or self.crop is None:
+            return self.resize
+        return math.floor(max(height, width) / self.crop)
+
+    def check(self, shape: tuple[int, int, int]) -> None:
+        """Raises UserError for figures that do not fit together or the model, whose input is ``shape`` (C, H, W)."""
+        channels, side = shape[0], max(shape[1:])
+        if self.input_size not in (None, shape):
+            raise UserError(
+                f"the --timm-config is for images of {self.input_size}, the model takes {shape}. Give the config of "
+                "this model, or --mean, --std and --resize instead."
+            )
+        if self.resize is None and self.crop is not None and shape[1] != shape[2]:
+            raise UserError(
+                f"crop_pct of --timm-config is for square images, the model takes {shape[1]} x {shape[2]}. "
+                "Add --resize."
+            )
         if (self.mean is None) != (self.std is None):
             raise UserError("--mean and --std belong together: give both or neither.")
         for name, values in (("--mean", self.mean), ("--std", self.std)):
@@ -67,8 +95,7 @@ class Images:
 
     def first(self, limit: int) -> Images:
         """At most ``limit`` of them, evenly spread; small ones are kept in memory, because they are read often."""
-        count = min(self.count, limit)
-        return self._chosen([i * self.count // count for i in range(count)])
+        return self._chosen(spread(self.count, limit))
 
     def drawn(self, limit: int, seed: int) -> Images:
         """As :meth:`first`, but drawn at random."""
@@ -79,13 +106,19 @@ class Images:
         return Images(len(chosen), lambda i: image(chosen[i]))
 
 
+def spread(count: int, limit: int) -> list[int]:
+    """Indices of at most ``limit`` of ``count`` images, evenly spread."""
+    chosen = min(count, limit)
+    return [i * count // chosen for i in range(chosen)]
+
+
 def open_images(path: Path, shape: tuple[int, int, int], preprocessing: Preprocessing) -> Images:
     """The images of a folder, an image file, a .npy or a .npz file for a model that sees ``shape`` (C, H, W).
 
-    A .npz file holds one array, or JPEG bytes as ``jpeg`` (uint8, concatenated) with ``offset`` (N + 1).
-    Raises UserError where there is no image, where one is unreadable or has the wrong shape.
+    A .npz file holds one array, or JPEG bytes as ``jpeg`` (uint8, concatenated) with ``offset`` (N + 1); ``label``
+    beside them is left out. Raises UserError where there is no image, where one is unreadable or has the wrong shape.
     """
-    preprocessing.check(shape[0], max(shape[1:]))
+    preprocessing.check(shape)
     if not path.exists():
         raise UserError(f"{path} does not exist. {GIVE}.")
     if path.suffix.lower() in (".npy", ".npz"):
@@ -104,7 +137,8 @@ def _from_arrays(path: Path, shape: tuple[int, int, int], preprocessing: Preproc
             arrays = {"": loaded}
         else:
             with loaded:
-                names = [n for n in loaded.files if n in ("jpeg", "offset")] or loaded.files
+                names = [n for n in loaded.files if n != "label"]
+                names = [n for n in names if n in ("jpeg", "offset")] or names
                 arrays = {name: loaded[name] for name in names}
     except (OSError, ValueError, EOFError, AttributeError, KeyError) as error:
         raise UserError(f"cannot read {path} as NumPy arrays ({error}). {GIVE}.") from error
@@ -149,8 +183,8 @@ def _from_array(path: Path, array: npt.NDArray[Any], shape: tuple[int, int, int]
 def _need_mean(path: Path, how: Preprocessing) -> None:
     if how.mean is None:
         raise UserError(
-            f"{path} holds image bytes, and how the model wants them normalized is not given. Add --mean and --std; "
-            "the model then sees (byte / 255 - mean) / std."
+            f"{path} holds image bytes, and how the model wants them normalized is not given. Add --mean and --std, or "
+            "--timm-config; the model then sees (byte / 255 - mean) / std."
         )
 
 
@@ -166,7 +200,7 @@ def _decoded(
     _need_mean(Path(name(0)), how)
 
     def image(i: int) -> Float32:
-        return how.normalize(decode(source(i), name(i), shape, how.resize))
+        return how.normalize(decode(source(i), name(i), shape, how.shorter_side(*shape[1:]), how.interpolation))
 
     return Images(count, image)
 
@@ -190,23 +224,27 @@ def check_decodable(channels: int) -> None:
         raise UserError(f"the model has {channels} channels, images have 1 or 3. Give a .npy file instead.")
 
 
-def decode(source: Any, name: str, shape: tuple[int, int, int], resize: int | None = None) -> npt.NDArray[np.uint8]:
+def decode(
+    source: Any, name: str, shape: tuple[int, int, int], side: int | None = None, interpolation: str = "bilinear"
+) -> npt.NDArray[np.uint8]:
     """One image file (path or open file) as bytes (H, W, C) for a model that sees ``shape`` (C, H, W).
 
-    ``resize`` as in :class:`Preprocessing`. Raises UserError, which calls the image ``name``, where it is none.
+    With ``side`` the shorter side is resized to so many pixels and the middle cut out, else the whole image is resized.
+    Raises UserError, which calls the image ``name``, where it is none.
     """
     from PIL import Image
 
     channels, height, width = shape
+    filtering = Image.Resampling[interpolation.upper()]
     try:
         with Image.open(source) as opened:
             picture = opened.convert("RGB" if channels == 3 else "L")
-            if resize is None:
-                picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+            if side is None:
+                picture = picture.resize((width, height), filtering)
             else:
-                ratio = resize / min(picture.size)
+                ratio = side / min(picture.size)
                 scaled = [max(round(n * ratio), low) for n, low in zip(picture.size, (width, height), strict=True)]
-                picture = picture.resize((scaled[0], scaled[1]), Image.Resampling.BILINEAR)
+                picture = picture.resize((scaled[0], scaled[1]), filtering)
                 left, top = (scaled[0] - width) // 2, (scaled[1] - height) // 2
                 picture = picture.crop((left, top, left + width, top + height))
             return np.asarray(picture, np.uint8).reshape(height, width, channels)

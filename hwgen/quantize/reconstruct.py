@@ -25,7 +25,7 @@ from hwgen.quantize.images import Images
 from hwgen.quantize.placement import Placement
 from hwgen.quantize.ranges import Grid, decibels
 from hwgen.quantize.torch_graph import TorchGraph
-from hwgen.quantize.weights import BIAS_LIMIT, QuantizedWeight, limit_of
+from hwgen.quantize.weights import BIAS_LIMIT, QuantizedWeight, limits
 
 Progress = Callable[[str, int, int], None]
 
@@ -113,8 +113,8 @@ class _Rounding:
     """
 
     def __init__(self, layer: Layer) -> None:
-        self.layer, self.limit = layer, limit_of(layer.bits)
-        scale = layer.quantized.scale
+        self.layer, scale = layer, layer.quantized.scale
+        self.limit = _float32(limits(layer.bits, len(scale)))[:, None]
         units = layer.real.reshape(len(scale), -1) / scale.astype(np.float64)[:, None]
         self.scale = torch.from_numpy(scale.copy())[:, None]
         codes = layer.quantized.codes.reshape(units.shape).astype(np.float64)

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 Float64 = npt.NDArray[np.float64]
+Bits = int | tuple[int, ...]
+"""Bits of a layer's weights: of all, or of each output channel (row)."""
 
 BIAS_LIMIT = 1 << 24
 """A bias in units of the accumulator stays below this; the machine's accumulator has 2^26 for bias and products."""
@@ -31,22 +33,24 @@ class QuantizedWeight:
         return result
 
 
-def limit_of(bits: int) -> int:
-    """The largest code. The least is its negative, so that -128 never occurs and two weights share a DSP."""
-    return (1 << (bits - 1)) - 1
+def limits(bits: Bits, outputs: int) -> Float64:
+    """(outputs,): the largest code of each output channel. The least is its negative, so that -128 never occurs and two
+    weights share a DSP."""
+    each = np.broadcast_to(np.asarray(bits, np.int64), (outputs,))
+    return ((1 << (each - 1)) - 1).astype(np.float64)
 
 
-def absmax_scale(weight: Float64, bits: int) -> Float64:
+def absmax_scale(weight: Float64, bits: Bits) -> Float64:
     """The scale at which each output channel's largest weight is the largest code.
 
     Krishnamoorthi, Quantizing deep convolutional networks for efficient inference: A whitepaper, arXiv 1806.08342.
     """
     flat = np.abs(weight.reshape(len(weight), -1))
-    scale: Float64 = flat.max(axis=1) / limit_of(bits)
+    scale: Float64 = flat.max(axis=1) / limits(bits, len(weight))
     return scale
 
 
-def mse_scale(weight: Float64, bits: int, importance: Float64 | None = None) -> Float64:
+def mse_scale(weight: Float64, bits: Bits, importance: Float64 | None = None) -> Float64:
     """The scale with the least squared error in each output channel, searched below the largest weight.
 
     With ``importance`` (broadcast to ``weight``) errors count by the mean square of the input that they are multiplied
@@ -54,7 +58,7 @@ def mse_scale(weight: Float64, bits: int, importance: Float64 | None = None) -> 
     """
     flat = weight.reshape(len(weight), -1)
     factor = np.ones_like(flat) if importance is None else np.broadcast_to(importance, weight.shape).reshape(flat.shape)
-    limit, largest = limit_of(bits), absmax_scale(weight, bits)
+    limit, largest = limits(bits, len(weight))[:, None], absmax_scale(weight, bits)
     best: Float64 = largest.copy()
     least = np.full(len(flat), np.inf)
     for fraction in FRACTIONS:
@@ -77,14 +81,15 @@ def usable_scale(scale: Float64, bias: Float64 | None, input_scale: float) -> np
     return usable
 
 
-def round_weights(weight: Float64, scale: npt.NDArray[np.float32], bits: int) -> QuantizedWeight:
+def round_weights(weight: Float64, scale: npt.NDArray[np.float32], bits: Bits) -> QuantizedWeight:
     """To nearest."""
-    limit = limit_of(bits)
-    units = weight / scale.astype(np.float64).reshape(-1, *[1] * (weight.ndim - 1))
+    row = -1, *[1] * (weight.ndim - 1)
+    limit = limits(bits, len(weight)).reshape(row)
+    units = weight / scale.astype(np.float64).reshape(row)
     return QuantizedWeight(np.clip(np.rint(units), -limit, limit).astype(np.int8), scale)
 
 
-def compensate(weight: Float64, scale: npt.NDArray[np.float32], bits: int, second: Float64) -> QuantizedWeight:
+def compensate(weight: Float64, scale: npt.NDArray[np.float32], bits: Bits, second: Float64) -> QuantizedWeight:
     """Round one input after the other and let the inputs that are still to come make up for each error.
 
     ``second``: (groups, inputs, inputs), the second moment of what the weights are multiplied with. What falls is the
@@ -94,7 +99,7 @@ def compensate(weight: Float64, scale: npt.NDArray[np.float32], bits: int, secon
     rule is Hassibi and Stork's Optimal Brain Surgeon (1993).
     """
     groups, inputs = second.shape[:2]
-    limit = limit_of(bits)
+    limit = limits(bits, len(weight)).reshape(groups, -1)
     left = weight.reshape(groups, -1, inputs).copy()
     step = scale.astype(np.float64).reshape(groups, -1)
     energy = np.einsum("gii->gi", second)

@@ -280,6 +280,56 @@ def _db(value: float | None) -> str:
     return "exact" if value is None else f"{value:.1f}"
 
 
+def _bits(bits: int | list[int]) -> str:
+    return str(bits) if isinstance(bits, int) else " and ".join(map(str, sorted(set(bits))))
+
+
+def _accuracy(found: dict[str, Any] | None) -> Iterable[RenderableType]:
+    if found is None:
+        return
+    yield Text(
+        f"top-1 on {found['images']} images: {100 * found['top1']:.2f} %, float model "
+        f"{100 * found['float_top1']:.2f} % (by {found['measured_by']})"
+    )
+    if found["raised"]:
+        before = f"{100 * found['top1_before_raising']:.2f} %"
+        rows = [(r["kind"], r["name"], r["from"], r["to"]) for r in found["raised"]]
+        yield ""
+        yield table(f"Raised, because top-1 was {before}", ("kind", "name", "from", "to"), rows, right=(2, 3))
+        yield ""
+
+
+def sensitivity(report: dict[str, Any], *, every_layer: bool) -> RenderableType:
+    """What ``hwgen sensitivity`` measured: the most sensitive layers, or all of them, and what was chosen."""
+    layers = report["layers"] if every_layer else report["layers"][:20]
+    rows = [
+        (n, i["name"], i["kind"], i["bits"], _db(i["sqnr_db"]), f"{100 * i['top1']:.2f}", f"{i['loss_points']:+.2f}")
+        for n, i in enumerate(layers, 1)
+    ]
+    columns = ("", "layer", "what", "bits", "SQNR dB", "top-1 %", "below float")
+    whole = [("float", "", f"{100 * report['float_top1']:.2f}", "", "")]
+    for name, key in (("8 bits everywhere", "all_8"), ("fewer bits everywhere", "all_lower"), ("chosen", "choice")):
+        if found := report[key]:
+            loss, size = f"{found['loss_points']:+.2f}", f"{100 * found['size']:.1f}"
+            whole.append((name, _db(found["sqnr_db"]), f"{100 * found['top1']:.2f}", loss, size))
+    shown = "all" if len(layers) == len(report["layers"]) else f"{len(layers)} of {len(report['layers'])}"
+    parts: list[RenderableType] = [
+        table(f"One layer at a time, most sensitive first ({shown})", columns, rows, right=(0, 3, 4, 5, 6)),
+        "",
+        table(
+            f"Whole network, {report['evaluation_images']} images",
+            ("", "SQNR dB", "top-1 %", "below float", "bits of the weights, % of 8"),
+            whole,
+            right=(1, 2, 3, 4),
+        ),
+    ]
+    if choice := report["choice"]:
+        bits = choice["bits"]
+        text = f"chosen bits (how many layers): weights {bits['weights']}; activations {bits['activations']}"
+        parts += ["", Text(f"{text}; {choice['combinations_measured']} combinations measured", style="green")]
+    return Group(*parts)
+
+
 def quantized(output: str, report: dict[str, Any], *, every_tensor: bool) -> RenderableType:
     """What ``hwgen quantize`` made: tensors and weights with the largest error, or all of them."""
     tensors = sorted(report["tensors"], key=lambda t: t["sqnr_db"] or 1e9)
@@ -295,7 +345,7 @@ def quantized(output: str, report: dict[str, Any], *, every_tensor: bool) -> Ren
         table(
             "Weights, largest error first",
             ("node", "bits", "SQNR dB"),
-            [(w["node"], w["bits"], _db(w["sqnr_db"])) for w in weights[:shown]],
+            [(w["node"], _bits(w["bits"]), _db(w["sqnr_db"])) for w in weights[:shown]],
             right=(1, 2),
         ),
         "",
@@ -314,6 +364,7 @@ def quantized(output: str, report: dict[str, Any], *, every_tensor: bool) -> Ren
             f"class as the float model {100 * out['top1_agreement']:.1f} % (by {out['measured_by']})"
         )
     )
+    parts += _accuracy(report["accuracy"])
     mapped = report["coverage"]
     parts.append(Text(f"{output}: {mapped['mapped']} of {mapped['nodes']} nodes mapped", style="green"))
     return Group(*parts)
