@@ -144,6 +144,18 @@ def test_smallest_machine_for_a_target() -> None:
     assert refused.value.problems
 
 
+def test_a_smaller_array_where_the_largest_has_room_for_one_frame_only() -> None:
+    graph = efficientvit(96, (16, 32, 64, 128), (1, 2, 2, 2), (256, 272, 50), 4096)
+    alone = plan(graph, LARGE, options=Options(blocks=16, slots=1, requantize_words=4))
+    small = replace(LARGE, limits={**LARGE.limits, "lut": alone.resources["lut"]["rtl"] + 500})
+    with pytest.raises(FitError):
+        plan(graph, small, options=Options(blocks=16, slots=2))
+    found = plan(graph, small)
+    assert found.program.config.blocks < 16 and found.program.config.slots > 1
+    assert found.performance["rtl"]["interval_cycles"] < alone.performance["rtl"]["interval_cycles"]
+    assert plan(graph, small, options=Options(slots=1)).program.config.blocks == 16  # as asked for
+
+
 def test_less_ddr_takes_longer() -> None:
     graph = random_graph(5)
     fast, slow = plan(graph, LARGE), plan(graph, replace(LARGE, ddr_bytes_per_second=1e9))

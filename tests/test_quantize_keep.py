@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -220,3 +223,39 @@ def test_files_that_are_no_timm_config(
         file.write_text(text)
     ran = hwgen("quantize", model, "--calib", calib, "-o", tmp_path / "out.onnx", "--timm-config", file)
     assert ran.code == 2 and "c.json" in ran.err and "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize("spoils", [False, True], ids=["as good", "worse"])
+def test_reconstruction_comes_last_and_only_if_it_holds(
+    hwgen: Command,
+    tmp_path: Path,
+    model: Path,
+    calib: Path,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    spoils: bool,
+) -> None:
+    seen: list[list[int]] = []
+
+    def learn(source: Any, placement: Any, sites: Any, grids: Any, layers: Any, *rest: Any) -> Any:
+        seen.append([layer.bits for layer in layers.values()])
+        if spoils:
+            layers = {
+                n: replace(v, quantized=replace(v.quantized, codes=v.quantized.codes * 0)) for n, v in layers.items()
+            }
+        return dict(grids), dict(layers), []
+
+    found = {}
+    for name, bits in (("low", LOW), ("high", ())):
+        assert hwgen("quantize", model, "--calib", calib, "-o", tmp_path / f"{name}.onnx", *bits, "-q").code == 0
+        found[name] = accuracy(tmp_path / f"{name}.onnx", data)
+    points = 100 * (1 - (found["low"] + found["high"]) / 2)
+    monkeypatch.setattr("hwgen.quantize._reconstruct", lambda: learn)
+    out = tmp_path / "out.onnx"
+    options = (*LOW, "--method", "reconstruct", "--eval", data, "--keep-float-accuracy-within", points, "--json")
+    ran = hwgen("quantize", model, "--calib", calib, "-o", out, *options)
+    assert ran.code == 0, ran.err
+    assert len(seen) == 2 and set(seen[0]) == {4} and set(seen[1]) == {4, 8}
+    assert ran.json["accuracy"]["top1"] == accuracy(out, data) >= 1 - points / 100 - 1e-9
+    properties = {p.key: p.value for p in onnx.load(out).metadata_props}
+    assert properties["hwgen.method"] == ("mse" if spoils else "reconstruct")

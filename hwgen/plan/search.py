@@ -362,8 +362,8 @@ def search(
     """The best design within ``limits`` (counts of dsp, bram36, lut, ff). Raises FitError when there is none.
 
     ``interval`` gives a design's cycles a frame in the SystemVerilog. With ``target``, such cycles, the smallest design
-    that needs no more; else the fastest with the largest array that fits. One frame in flight is for boards on which
-    two do not fit.
+    that needs no more; else the fastest with the largest array that fits, and where only one frame in flight fits beside
+    it, with the next smaller ones, too.
     """
     base = base_config(kernels, output, options)
     planner = _Planner(kernels, output, ddr_rate)
@@ -374,7 +374,7 @@ def search(
     ]
     problems: list[Problem] = []
     best: tuple[float, Design] | None = None
-    looked = 0
+    looked, overlap = 0, flights[0] == 1
     for shape in shapes if target is None else reversed(shapes):
         candidates = machines(base, options, limits, *shape)
         for words in sorted({config.requantize_words for config in candidates}):
@@ -390,8 +390,9 @@ def search(
                     best = cycles, variant
                 if target is not None and cycles <= target:
                     return replace(variant, machines=looked)
+            overlap |= bool(designs) and shape[1] > 1
         more = shape[1] > 2 and shape[1] != flights[-1]  # three frames in flight leave less memory to each than two
-        if best is not None and target is None and not more:
+        if best is not None and target is None and not more and (overlap or shape == shapes[-1]):
             return replace(best[1], machines=looked)
         if candidates and not problems and shape[1] == flights[-1]:
             problems = _why_not(planner, candidates, limits, options)
