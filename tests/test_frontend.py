@@ -559,6 +559,43 @@ def test_nothing_large_is_filled_while_reading(tmp_path: Path, count: int) -> No
     assert all(a.size <= onnx_file.FILLED_MAX for a in read.constants.values())
 
 
+@pytest.mark.parametrize("way", ["constant", "computed", "chained", "subgraph"])
+def test_a_model_cannot_make_reading_take_all_memory(tmp_path: Path, way: str) -> None:
+    """onnx's shape inference alone would hold 2**40 values."""
+    model = computed_pad(1 << 40)
+    nodes = model.graph.node
+    if way == "computed":
+        nodes[0].attribute[0].ints[0] = 1 << 20
+        nodes.insert(1, onnx.helper.make_node("Mul", ["count", "count"], ["square"], name="square"))
+        nodes[2].input[0] = "square"
+    elif way == "chained":  # the size of one is made with another one
+        nodes[0].attribute[0].ints[0] = 1
+        ones = onnx.numpy_helper.from_array(np.array([1 << 40]))
+        nodes.insert(1, onnx.helper.make_node("ConstantOfShape", ["count"], ["large"], name="first", value=ones))
+        nodes[2].input[0] = "large"
+    elif way == "subgraph":
+        inner = onnx.helper.make_graph(
+            [onnx.helper.make_node("Identity", ["amounts"], ["inside"])],
+            "inner",
+            [],
+            [onnx.helper.make_tensor_value_info("inside", onnx.TensorProto.INT64, [None])],
+        )
+        inner.node.insert(0, onnx.helper.make_node("ConstantOfShape", ["count"], ["lost"], name="lost"))
+        true = onnx.helper.make_node("Constant", [], ["true"], value=onnx.numpy_helper.from_array(np.array(True)))
+        nodes[0].attribute[0].ints[0] = 7
+        nodes.insert(5, true)
+        nodes.insert(
+            6, onnx.helper.make_node("If", ["true"], ["other"], name="if", then_branch=inner, else_branch=inner)
+        )
+        nodes[7].input[1] = "other"
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ModelError) as refused:
+        onnx_file.read(save(model, tmp_path / "m.onnx"))
+    assert [p.name for p in refused.value.problems] == (["if"] if way == "subgraph" else ["zeros"])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # KiB
+
+
 @pytest.mark.parametrize("name", ["b1_224_ort_s8_fused", "b1_224_ort_s8", "b1_224_ort_s8_fusedact", "b0_224_ort_s8"])
 def test_real_models_are_mapped(shared_model: Callable[[str], Path], name: str) -> None:
     front = frontend.load(shared_model(f"efficientvit_{name}.onnx"))

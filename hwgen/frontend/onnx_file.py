@@ -7,7 +7,7 @@ Nothing here runs anything from the model; constant folding is limited to small 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ _FOLDABLE = {
 """Operators whose result cannot be much larger than their inputs; others are never evaluated while reading."""
 FILLED_MAX = 1024
 """ConstantOfShape is evaluated up to so many elements: PyTorch's exporter writes the amounts of a Pad with one."""
+FILL_ELEMENTS_MAX = 1 << 20
+"""onnx's shape inference holds the values of a ConstantOfShape in memory; a model with a larger one is refused."""
 
 NOT_ONNX = "Give hwgen an ONNX file as ONNX Runtime's or another quantizer writes it."
 
@@ -184,6 +186,52 @@ def _name_nodes(model: ModelProto) -> None:
         node.name = name
 
 
+def _fills(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """Every ConstantOfShape, also those in subgraphs."""
+    for node in nodes:
+        if node.op_type == "ConstantOfShape":
+            yield node
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                yield from _fills(attribute.g.node)
+
+
+def _refuse_large_fills(model: ModelProto) -> None:
+    """Raises ModelError where a ConstantOfShape is large, or lies in a subgraph.
+
+    Sizes can be computed, so they are inferred: each in the part of the model that depends on no ConstantOfShape whose
+    size is not known yet.
+    """
+    nodes = model.graph.node
+    pending = [n.name for n in nodes if n.op_type == "ConstantOfShape"]
+    problems = [
+        Problem(n.name, n.op_type, "holds a ConstantOfShape in a subgraph", "Export the model without control flow")
+        for n in nodes
+        if n.op_type != "ConstantOfShape" and any(_fills([n]))
+    ]
+    while pending and not problems:
+        part = ModelProto()
+        part.CopyFrom(model)
+        del part.graph.node[:], part.graph.output[:], part.graph.value_info[:]
+        unknown: set[str] = set()
+        for node in nodes:
+            if unknown.isdisjoint(node.input):
+                part.graph.node.append(node)
+            if node.name in pending or not unknown.isdisjoint(node.input):
+                unknown.update(node.output)
+        inferred = onnx.shape_inference.infer_shapes(part, data_prop=True)
+        shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in inferred.graph.value_info}
+        seen = [n for n in part.graph.node if n.name in pending]
+        problems += [
+            Problem(n.name, n.op_type, f"makes a tensor of {shapes[n.output[0]]}", "Export with constant folding")
+            for n in seen
+            if math.prod(shapes.get(n.output[0], [])) > FILL_ELEMENTS_MAX
+        ]
+        pending = [name for name in pending if name not in {n.name for n in seen}]
+    if problems:
+        raise ModelError("the model holds tensors that are too large to look at:", problems)
+
+
 def _should_fold(node: onnx_ir.Node) -> bool | None:
     """None: by the size of its inputs. onnxscript asks only where these are constants."""
     if node.domain not in ("", "ai.onnx"):
@@ -207,6 +255,7 @@ def clean(model: ModelProto, path: Path) -> OnnxGraph:
         _name_nodes(model)
         _fix_batch(model)
         before = [(n.name, n.op_type) for n in model.graph.node]
+        _refuse_large_fills(model)
         # Folding follows Shape operators, so it needs the shapes that the fixed batch gives.
         clean = onnx_ir.serde.deserialize_model(onnx.shape_inference.infer_shapes(model, data_prop=True))
         optimizer.fold_constants(
@@ -222,7 +271,9 @@ def clean(model: ModelProto, path: Path) -> OnnxGraph:
         common_passes.CommonSubexpressionEliminationPass()(clean)
         common_passes.RemoveUnusedNodesPass()(clean)
         common_passes.TopologicalSortPass()(clean)
-        model = onnx.shape_inference.infer_shapes(onnx_ir.serde.serialize_model(clean), data_prop=True)
+        model = onnx_ir.serde.serialize_model(clean)
+        _refuse_large_fills(model)  # folding may have computed a size
+        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except ModelError:
         raise
     except Exception as error:

@@ -362,8 +362,8 @@ def search(
     """The best design within ``limits`` (counts of dsp, bram36, lut, ff). Raises FitError when there is none.
 
     ``interval`` gives a design's cycles a frame in the SystemVerilog. With ``target``, such cycles, the smallest design
-    that needs no more; else the fastest with the largest array that fits, and where only one frame in flight fits beside
-    it, with the next smaller ones, too.
+    that needs no more; else the fastest with the largest array that fits, and where only one frame in flight fits
+    beside it, with the next smaller ones, too.
     """
     base = base_config(kernels, output, options)
     planner = _Planner(kernels, output, ddr_rate)
