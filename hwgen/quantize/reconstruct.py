@@ -176,11 +176,10 @@ class _Learner:
         """The quantized and the float block's output for ``x`` and ``exact`` (N, ...), and what was learned."""
         target = self._map(block, lambda part: self.graph.run(block.nodes, {block.x: part})[block.y], exact)
         edges = [edge for node in block.nodes for edge in node.outputs if edge in self.sites]
-        quantizers: dict[str, _Quantizer] = {}
-        for edge in edges:
-            alike = self.shared.get(edge, (edge,))
-            quantizers[edge] = quantizers[alike[0]] if alike[0] in quantizers else _Quantizer(self.grids[edge])
-        learnable = [edge for edge in edges if set(self.shared.get(edge, (edge,))) <= set(edges)]
+        alike = {edge: self.shared.get(edge, (edge,)) for edge in edges}
+        by_grid = {group: _Quantizer(self.grids[group[0]]) for group in alike.values()}
+        quantizers = {edge: by_grid[group] for edge, group in alike.items()}
+        learnable = [edge for edge, group in alike.items() if set(group) <= set(edges)]
         roundings = {n.name: _Rounding(self.layers[n.name]) for n in block.nodes if n.name in self.layers}
         layers = {name: self.layers[name] for name in roundings}
         energy = float((fisher * target**2).mean())
@@ -191,7 +190,7 @@ class _Learner:
         before = self._output(block, quantizers, layers, x)
         noise = float(error(before, target))
         kept = after = None
-        if noise > 0 and energy > 0:
+        if noise > 0 and energy > 0 and (roundings or learnable):
             self._learn(block, quantizers, learnable, roundings, (x, exact, target), lambda a, b: error(a, b) / noise)
             layers = {name: rounding.learned() for name, rounding in roundings.items()}
             grids = {edge: quantizers[edge].learned() for edge in learnable}
