@@ -72,8 +72,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def _built(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("builds")
-    pipeline.build(pipeline.BuildOptions(tiny_model, "zcu102", folder / "codes"))
-    pipeline.build(pipeline.BuildOptions(tiny_model, "zcu102", folder / "image", mean=MEAN, std=STD))
+    small = {"target_fps": 1.0}  # one frame in flight, so that a batch may have any size
+    pipeline.build(pipeline.BuildOptions(tiny_model, "zcu102", folder / "codes", **small))
+    pipeline.build(pipeline.BuildOptions(tiny_model, "zcu102", folder / "image", mean=MEAN, std=STD, **small))
     return folder
 
 

@@ -20,7 +20,7 @@ SCRIPT = Path(__file__).resolve().parent.parent / "bench" / "host.py"
 
 def test_the_figures(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "host.json"
-    monkeypatch.setattr(sys, "argv", ["host.py", str(tiny_model), "--batch", "2", "4", "--json", str(path)])
+    monkeypatch.setattr(sys, "argv", ["host.py", str(tiny_model), "--batch", "3", "6", "--json", str(path)])
     runpy.run_path(str(SCRIPT))["main"]()
     small, large = json.loads(path.read_text())
     for result in (small, large):
@@ -30,7 +30,7 @@ def test_the_figures(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.Monke
         assert result["blocks_more_a_frame"] < 1
         assert result["blocks_left"] < 20 * result["batch"]  # frames of a call: less than one each
         assert result["a53"]["us_a_frame"] > 0
-    assert (small["batch"], large["batch"]) == (2, 4)
+    assert (small["batch"], large["batch"]) == (3, 6)
     assert small["register_accesses_a_start"] == large["register_accesses_a_start"] > 8
 
 
