@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from float_models import float_vit
@@ -228,3 +229,30 @@ def test_schemes(baselines: Any, files: Path, method: str, operands: str) -> Non
         assert {n.op for n in network.graph.source.nodes if n.name in network.weights} >= {"Conv"}
         assert network.classes(images).shape == (40,)
     assert 0 < noise[0] < noise[1] and noise[0] < 0.3
+
+
+def test_batches_give_what_single_images_give(accuracy: Any, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quantize(QuantizeOptions(files / "float.onnx", files / "calib.npy", files / "q.onnx", "minmax", 8, 8, HOW, 8))
+    model = onnx.load(files / "q.onnx")
+    images = np.stack([HOW.normalize(image) for image in np.load(files / "calib.npy")])
+    one, eight = accuracy.session(model), accuracy.session(model, 8)
+    logits = [one.run(None, {"image": image[None]})[0][0] for image in images[:8]]
+    assert np.array_equal(eight.run(None, {"image": images[:8]})[0], logits)
+    alone = accuracy.decide(model, images[:20])  # less than a batch
+    sessions: list[int] = []
+    session = accuracy.session
+    monkeypatch.setattr(accuracy, "session", lambda m, batch=1: (sessions.append(batch), session(m, batch))[1])
+    monkeypatch.setattr(accuracy, "BATCH", 8)
+    assert np.array_equal(accuracy.decide(model, images[:20]), alone) and sessions == [1, 8]
+    broken = accuracy._for_batches
+
+    def mixing(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
+        result = broken(model, batch)
+        for tensor in result.graph.initializer:
+            if tensor.name.endswith("_quantized"):
+                array = onnx.numpy_helper.to_array(tensor)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(array // 2, tensor.name))
+        return result
+
+    monkeypatch.setattr(accuracy, "_for_batches", mixing)  # a batch that gives other values is not used
+    assert np.array_equal(accuracy.decide(model, images[:20]), alone)
