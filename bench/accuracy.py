@@ -12,6 +12,7 @@ there already is not measured again. The table goes to stdout. Recipes:
     minmax-w8a8, percentile-, mse-, reconstruct-   hwgen quantize, weights of 8, 6 or 4 bits, activations of 8 or 6
     ort-minmax, ort-percentile                     ONNX Runtime's static quantization: every edge, int8, per channel
     nncf, nncf-transformer                         NNCF's default, and for transformers (pip install nncf)
+    quark-xint8                                    AMD Quark's XINT8 (pip install amd-quark)
     every-edge-w8a8, easyquant-, ptq4vit-, fqvit-, repqvit-     baselines.py: simulated in float by PyTorch
 
 The second form measures quantized models by both, with the seconds a frame of the reference. Test data are .npz files
@@ -25,6 +26,7 @@ import argparse
 import copy
 import hashlib
 import json
+import os
 import sys
 import tempfile
 import time
@@ -246,25 +248,32 @@ def parse(recipe: str) -> tuple[str, int, int]:
     raise UserError(f"there is no recipe {recipe}. Use: {known}.")
 
 
+def _reader(model: Path, images: Images) -> Any:
+    """Calibration data as ONNX Runtime and Quark want them."""
+    from onnxruntime import quantization
+
+    name, chosen = read(model).input, iter(images)
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> dict[str, Any] | None:
+            image = next(chosen, None)
+            return None if image is None else {name: image[None]}
+
+    return Reader()
+
+
 def with_onnxruntime(percentile: bool) -> Callable[[Path, Path, Images], None]:
     """ONNX Runtime's static quantization as its documentation recommends it: QDQ, int8, weights per channel."""
 
     def make(model: Path, output: Path, images: Images) -> None:
         from onnxruntime import quantization
 
-        name, chosen = read(model).input, iter(images)
-
-        class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
-            def get_next(self) -> dict[str, Any] | None:
-                image = next(chosen, None)
-                return None if image is None else {name: image[None]}
-
         kind = quantization.QuantType.QInt8
         methods = quantization.CalibrationMethod
         quantization.quantize_static(
             model,
             output,
-            Reader(),
+            _reader(model, images),
             per_channel=True,
             weight_type=kind,
             activation_type=kind,
@@ -272,6 +281,23 @@ def with_onnxruntime(percentile: bool) -> Callable[[Path, Path, Images], None]:
         )
 
     return make
+
+
+def with_quark(model: Path, output: Path, images: Images) -> None:
+    """AMD Quark's XINT8: powers of two as scales, the default for its accelerators."""
+    try:
+        from quark.onnx import ModelQuantizer
+        from quark.onnx.quantization.config import Config, get_default_config
+    except ImportError as error:
+        raise UserError("the recipe needs AMD Quark. Install it: pip install amd-quark.") from error
+    config = Config(global_quant_config=get_default_config("XINT8"))
+    reader, before = _reader(model, images), Path.cwd()
+    paths = str(model.resolve()), str(output.resolve())
+    os.chdir(output.parent)  # it leaves a table in the current folder
+    try:
+        ModelQuantizer(config).quantize_model(*paths, reader)
+    finally:
+        os.chdir(before)
 
 
 def with_nncf(transformer: bool) -> Callable[[Path, Path, Images], None]:
@@ -295,6 +321,7 @@ def with_nncf(transformer: bool) -> Callable[[Path, Path, Images], None]:
 LIBRARIES = {
     "ort-minmax": with_onnxruntime(percentile=False),
     "ort-percentile": with_onnxruntime(percentile=True),
+    "quark-xint8": with_quark,
     "nncf": with_nncf(transformer=False),
     "nncf-transformer": with_nncf(transformer=True),
 }
