@@ -15,9 +15,8 @@ there already is not measured again. The table goes to stdout. Recipes:
     quark-xint8                                    AMD Quark's XINT8 (pip install amd-quark)
     every-edge-w8a8, easyquant-, ptq4vit-, fqvit-, repqvit-     baselines.py: simulated in float by PyTorch
 
-The second form measures quantized models by both, with the seconds a frame of the reference. Test data are .npz files
-with `label` or `labels`, and `jpeg` (concatenated bytes) with `offset` (N + 1) or `images` (uint8 (N, H, W, C)).
-Needs `pip install 'hwgen[ort]'`.
+The second form measures quantized models by both, with the seconds a frame of the reference. Test data are what
+`hwgen quantize --eval` takes. Needs `pip install 'hwgen[ort]'`.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,6 +46,7 @@ from hwgen.backends.reference import direct
 from hwgen.errors import UserError
 from hwgen.frontend.onnx_file import OnnxGraph, read
 from hwgen.quantize import QuantizeOptions, calibration, quantize
+from hwgen.quantize.evaluation import open_labelled
 from hwgen.quantize.images import Images, Preprocessing, open_images
 
 BITS = ("w8a8", "w6a6", "w4a8")
@@ -71,20 +71,11 @@ class Test:
     __test__ = False  # for pytest
 
     def __init__(self, path: Path, count: int, shape: Sequence[int], how: Preprocessing) -> None:
-        """``shape``: (C, H, W). Raises UserError."""
-        with np.load(path) as loaded:
-            arrays = {name: loaded[name] for name in loaded.files if name in ("label", "labels", "images")}
-        labels = arrays.get("labels", arrays.get("label"))
-        if labels is None:
-            raise UserError(f"{path} has no labels. Save them as labels (N,).")
-        count = min(count, len(labels))
-        if "images" in arrays:
-            images: Iterable[Float32] = (how.normalize(image) for image in arrays["images"][:count])
-        else:
-            every = open_images(path, (shape[0], shape[1], shape[2]), how)
-            images = Images(count, every.image)
-        self.images: Float32 = np.stack(list(images))
-        self.labels: Classes = labels[:count].astype(np.int64)
+        """The first ``count`` of ``path``; ``shape``: (C, H, W). Raises UserError."""
+        every = open_labelled(path, (shape[0], shape[1], shape[2]), how)
+        count = min(count, every.images.count)
+        self.images: Float32 = np.stack([every.images.image(i) for i in range(count)])
+        self.labels: Classes = every.labels[:count]
 
     def top1(self, classes: Classes) -> float:
         return float((classes == self.labels).mean())

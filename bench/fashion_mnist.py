@@ -3,7 +3,7 @@
 
     python bench/fashion_mnist.py OUT [--data /usr/share/datasets/fashion-mnist]
 
-Writes OUT/train.npz and OUT/test.npz (`images` uint8 (N, 28, 28, 1), `labels`) and OUT/calib.npy (the training images).
+Writes OUT/train.npz and OUT/test.npz: `images` uint8 (N, 28, 28, 1) and `label` (N,).
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     for part, name in (("train", "train"), ("t10k", "test")):
         images, labels = read_part(options.data, part)
-        np.savez(options.output / f"{name}.npz", images=images, labels=labels)
-        if part == "train":
-            np.save(options.output / "calib.npy", images)
+        np.savez(options.output / f"{name}.npz", images=images, label=labels)
 
 
 if __name__ == "__main__":

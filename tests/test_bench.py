@@ -43,7 +43,7 @@ def files(tmp_path: Path) -> Path:
     save(float_vit(), tmp_path / "float.onnx")
     images = RNG(3).integers(0, 256, (60, 12, 12, 3), np.uint8)
     np.save(tmp_path / "calib.npy", images[:40])
-    np.savez(tmp_path / "test.npz", images=images[40:], labels=RNG(4).integers(0, 10, 20))
+    np.savez(tmp_path / "test.npz", images=images[40:], label=RNG(4).integers(0, 10, 20))
     return tmp_path
 
 
