@@ -208,7 +208,7 @@ def table(results: Sequence[Result]) -> str:
     exact = next((r["top1"] for r in results if r["recipe"] == "float"), None)
     rows = ["| recipe | measured by | seeds | top-1 | range | against float | same decision as float |"]
     rows.append("|---|---|--:|--:|--:|--:|--:|")
-    for recipe in dict.fromkeys(r["recipe"] for r in results):
+    for recipe in sorted({r["recipe"] for r in results}, key=_row):
         runs = [r for r in results if r["recipe"] == recipe]
         for key, same, measured_by in (
             ("top1", "float_agreement", runs[0]["measured_by"]),
@@ -225,6 +225,16 @@ def table(results: Sequence[Result]) -> str:
             count = "" if recipe == "float" else str(len(some))
             rows.append(f"| {recipe} | {measured_by} | {count} | {value} | {ends} | {against} | {agreed} |")
     return "\n".join(rows)
+
+
+def _row(recipe: str) -> tuple[int, int, int, int, str]:
+    """Where a recipe stands in the table: by kind, then by bits, then as in the lists above."""
+    if recipe == "float":
+        return 0, 0, 0, 0, recipe
+    method, weights, activations = parse(recipe)
+    kinds = METHODS, tuple(LIBRARIES), SIMULATED
+    kind = next(i for i, kind in enumerate(kinds) if method in kind)
+    return 1 + kind, -activations, -weights, kinds[kind].index(method), recipe
 
 
 def parse(recipe: str) -> tuple[str, int, int]:

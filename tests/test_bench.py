@@ -63,12 +63,12 @@ def test_mean_and_deviation_of_a_sample(accuracy: Any) -> None:
 def test_the_table(accuracy: Any) -> None:
     results = [{"recipe": "float", "seed": None, "measured_by": "ONNX Runtime", "top1": 0.7}]
     for seed, top1 in enumerate((0.66, 0.68, 0.7)):
-        row = {"recipe": "x-w8a8", "seed": seed, "measured_by": "ONNX Runtime", "top1": top1, "float_agreement": 0.9}
+        row = {"recipe": "mse-w8a8", "seed": seed, "measured_by": "ONNX Runtime", "top1": top1, "float_agreement": 0.9}
         results.append({**row, **({"hwgen_top1": 0.5, "hwgen_float_agreement": 0.25} if seed == 1 else {})})
-    lines = accuracy.table(results).splitlines()
+    lines = accuracy.table([*results[1:], results[0]]).splitlines()
     assert lines[2] == "| float | ONNX Runtime |  | 70.00 |  |  |  |"
-    assert lines[3] == "| x-w8a8 | ONNX Runtime | 3 | 68.00 ± 2.00 | 66.00 to 70.00 | -2.00 | 90.0 % |"
-    assert lines[4] == "| x-w8a8 | hwgen's integer reference | 1 | 50.00 |  | -20.00 | 25.0 % |"
+    assert lines[3] == "| mse-w8a8 | ONNX Runtime | 3 | 68.00 ± 2.00 | 66.00 to 70.00 | -2.00 | 90.0 % |"
+    assert lines[4] == "| mse-w8a8 | hwgen's integer reference | 1 | 50.00 |  | -20.00 | 25.0 % |"
     assert len(lines) == 5
 
 
@@ -76,6 +76,12 @@ def test_the_table(accuracy: Any) -> None:
 def test_a_recipe_that_does_not_exist(accuracy: Any, recipe: str) -> None:
     with pytest.raises(UserError, match="there is no recipe"):
         accuracy.parse(recipe)
+
+
+def test_order_of_the_table(accuracy: Any) -> None:
+    order = ["float", "minmax-w8a8", "mse-w8a8", "mse-w4a8", "minmax-w6a6", "ort-minmax", "nncf", "fqvit-w8a8"]
+    results = [{"recipe": r, "seed": 0, "measured_by": "", "top1": 0.5, "float_agreement": 0.5} for r in order]
+    assert [line.split(" | ")[0][2:] for line in accuracy.table(results[::-1]).splitlines()[2:]] == order
 
 
 def test_recipes(accuracy: Any) -> None:
