@@ -262,3 +262,37 @@ def test_batches_give_what_single_images_give(accuracy: Any, files: Path, monkey
 
     monkeypatch.setattr(accuracy, "_for_batches", mixing)  # a batch that gives other values is not used
     assert np.array_equal(accuracy.decide(model, images[:20]), alone)
+
+
+@pytest.mark.torch
+def test_noise_of_each_kernel(baselines: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sqnr = importlib.import_module("sqnr")
+    found = {}
+    for bits in ("w8a8", "w6a6"):
+        path = tmp_path / f"{bits}.json"
+        options = ("--model", "tiny", "--size", "16", "--images", "4", "--frames", "1", "--bits", bits)
+        monkeypatch.setattr(sys, "argv", ["sqnr.py", *options, "--json", str(path)])
+        sqnr.main()
+        found[bits] = json.loads(path.read_text())
+    for method in ("minmax", "mse"):
+        fine, coarse = found["w8a8"][method], found["w6a6"][method]
+        assert fine["kernels"] == fine["compared"] == len(fine["sqnr_db"]) > 20
+        first, *_, last = fine["sqnr_db"]
+        assert first.startswith("/stem") and last == "logits"
+        assert 25 < fine["sqnr_db"][first] < 60  # 8 bits of one convolution
+        assert np.median([*coarse["sqnr_db"].values()]) < np.median([*fine["sqnr_db"].values()]) - 5
+
+
+@pytest.mark.torch
+def test_random_weights_are_lively(baselines: Any) -> None:
+    import torch
+
+    sqnr = importlib.import_module("sqnr")
+    images = sqnr.random_images(8, 3, 32, 0)
+    model, seen = sqnr.lively("tiny", images), []
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.register_forward_hook(lambda m, x, y: seen.append(float(y.std())))
+    with torch.no_grad():
+        model(images)
+    assert len(seen) > 10 and min(seen) > 0.9 and max(seen) < 1.1
